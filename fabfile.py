@@ -1,0 +1,21 @@
+"""The tasks of `./lab`; each room of tools/orrery brings its own."""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+
+from orrery.lab import tasks as lab_tasks
+from orrery.mnist import tasks as mnist_tasks
+from orrery.whisk import tasks as whisk_tasks
+
+ns = Collection(
+    lab_tasks.up,
+    lab_tasks.down,
+    lab_tasks.verify,
+    lab_tasks.status,
+    lab_tasks.logs,
+    lab_tasks.test,
+    lab_tasks.completion,
+)
+ns.add_collection(Collection.from_module(mnist_tasks, name="mnist"))
+ns.add_collection(Collection.from_module(whisk_tasks, name="whisk"))

@@ -1,0 +1,99 @@
+"""Run one role against this host, the way a playbook does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orrery import shell
+
+
+@dataclass(frozen=True)
+class RoleRun:
+    """What a run of a role came to.
+
+    Attributes:
+        changed: Number of changed tasks.
+        changed_tasks: Their names.
+        messages: Lines of debug messages, and of failures.
+        output: All that was printed.
+    """
+
+    changed: int
+    failed: bool
+    changed_tasks: tuple[str, ...]
+    messages: tuple[str, ...]
+    output: str
+
+    @property
+    def text(self) -> str:
+        """All messages as one text, with white space folded."""
+        return " ".join(" ".join(self.messages).split())
+
+
+def run_role_on_this_host(
+    checkout: Path,
+    folder: Path,
+    role: str,
+    variables: Mapping[str, Any],
+    *,
+    check: bool,
+    expect_failure: bool,
+) -> RoleRun:
+    """Write a one-role playbook beside the lab's group_vars and run it.
+
+    Raises:
+        AssertionError: It failed though it should not, or the other way round.
+    """
+    play = folder / "playbooks" / "role.yml"
+    play.parent.mkdir(exist_ok=True)
+    link = play.parent / "group_vars"
+    if not link.exists():
+        link.symlink_to(checkout / "playbooks" / "group_vars")
+    play.write_text(json.dumps([_play(checkout, role)]), encoding="utf-8")
+    values = folder / "values.json"
+    base = {
+        "lab_checkout": str(checkout),
+        "lab_cache_dir": "/var/cache/orrery",
+        "ansible_python_interpreter": sys.executable,
+    }
+    values.write_text(json.dumps({**base, **variables}), encoding="utf-8")
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    argv: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", play]
+    argv += ["-i", "localhost,", "-e", f"@{values}", *(["--check", "--diff"] if check else [])]
+    env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg"), "ORRERY_RESULT_FILE": str(result)}
+    done = shell.run(argv, timeout_s=280, cwd=checkout, env=env, check=False)
+    output = done.stdout + done.stderr
+    failed = done.returncode != 0
+    if failed != expect_failure:
+        raise AssertionError(f"{role} {'failed' if failed else 'did not fail'}:\n{output}")
+    data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+    failures = [entry["message"] for entry in data.get("failures", [])]
+    return RoleRun(
+        changed=int(data.get("changed", 0)),
+        failed=failed,
+        changed_tasks=tuple(data.get("changed_tasks", [])),
+        messages=(*data.get("messages", []), *failures),
+        output=output,
+    )
+
+
+def _play(checkout: Path, role: str) -> dict[str, Any]:
+    return {
+        "name": f"Run {role}",
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": True,
+        "gather_subset": ["min"],
+        "tasks": [
+            {
+                "name": f"Run the role {role}",
+                "ansible.builtin.include_role": {"name": str(checkout / "roles" / role)},
+            }
+        ],
+    }

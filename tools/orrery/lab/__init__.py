@@ -1,0 +1,1 @@
+"""The lab as a whole: making it, asking it, testing it, taking it down."""

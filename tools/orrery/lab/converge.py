@@ -1,0 +1,162 @@
+"""Run a playbook of this repository, one at a time for a lab, and say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orrery import shell
+from orrery.errors import ConfigurationError, FunctionError, HostError, OrreryError, VerifyError
+from orrery.lab.settings import Settings
+
+LOCK_DIR = Path("/run/lock")
+PLAYBOOK_TIMEOUT_S = 3 * 3600.0
+RESULT_FILE = "ORRERY_RESULT_FILE"
+
+FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
+    "preflight": HostError,
+    "docker": HostError,
+    "service": HostError,
+    "host_python": HostError,
+    "function_network": HostError,
+    "base_image": FunctionError,
+    "container_image": FunctionError,
+    "whisk_embedded": FunctionError,
+    "http_files": FunctionError,
+    "mnist_data": ConfigurationError,
+    "mnist_actions": FunctionError,
+}
+"""Ansible's own exit codes are never passed on; the role that failed decides."""
+
+VERIFY_PLAY = "Verify the lab"
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A playbook that ran to its end.
+
+    Attributes:
+        seconds: Wall time [s].
+        messages: What roles said.
+    """
+
+    changed: int
+    failed: int
+    seconds: float
+    changed_tasks: tuple[str, ...]
+    messages: tuple[str, ...]
+
+
+def playbook(settings: Settings, name: str, *options: str) -> Converged:
+    """Run a playbook, with its output on the terminal.
+
+    Args:
+        settings: Which lab and inventory.
+        name: Path inside the repository, `site.yml`.
+        options: More options of ansible-playbook.
+
+    Raises:
+        OrreryError: The class follows from the role that failed.
+    """
+    argv: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", name]
+    argv += ["-i", settings.inventory, *options]
+    for text in settings.extra:
+        argv += ["-e", text]
+    argv += _become(settings)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
+        result = Path(folder) / "result.json"
+        env = {RESULT_FILE: str(result), "ANSIBLE_CONFIG": str(settings.checkout / "ansible.cfg")}
+        code = shell.stream(argv, timeout_s=PLAYBOOK_TIMEOUT_S, cwd=settings.checkout, env=env)
+        data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+    if code != 0:
+        raise error_for(name, code, data)
+    return Converged(
+        changed=int(data.get("changed", 0)),
+        failed=int(data.get("failed", 0)),
+        seconds=round(time.monotonic() - began, 1),
+        changed_tasks=tuple(data.get("changed_tasks", ())),
+        messages=tuple(data.get("messages", ())),
+    )
+
+
+@contextlib.contextmanager
+def exclusively(settings: Settings, purpose: str) -> Iterator[None]:
+    """Hold the lab's lock, which the kernel frees when the process ends, however it ends.
+
+    Raises:
+        HostError: Somebody else holds it.
+    """
+    path = LOCK_DIR / f"orrery-{settings.lab_name}.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}. Remove it or run as its owner.") from error
+    with os.fdopen(handle, "r+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = " ".join(stream.read().split()) or "another process"
+            raise HostError(
+                f"lab '{settings.lab_name}' is being worked on by {holder}. "
+                "Wait until it is done, then run the command again."
+            ) from None
+        stream.truncate(0)
+        stream.seek(0)
+        stream.write(f"./lab {purpose} (pid {os.getpid()})\n")
+        stream.flush()
+        yield
+        stream.truncate(0)
+
+
+def _become(settings: Settings) -> list[str]:
+    if os.geteuid() == 0 or settings.inventory.resolve() != _local_inventory(settings):
+        return []
+    try:
+        if shell.run(["sudo", "-n", "true"], timeout_s=20, check=False).returncode == 0:
+            return []
+    except shell.CommandError:
+        raise HostError(
+            "not root, and there is no sudo. Run the command as root, or install sudo."
+        ) from None
+    if sys.stdin.isatty():
+        return ["--ask-become-pass"]
+    user = Path("~").expanduser().name
+    raise HostError(
+        "not root, sudo asks for a password and there is no terminal to ask on. Add this line "
+        f"with visudo, or run the command as root:\n  {user} ALL=(ALL) NOPASSWD: ALL"
+    )
+
+
+def _local_inventory(settings: Settings) -> Path:
+    return (settings.checkout / "inventory" / "local").resolve()
+
+
+def error_for(name: str, code: int, data: Mapping[str, Any]) -> OrreryError:
+    """The error that a playbook's exit code and the callback's totals amount to.
+
+    Raises:
+        KeyboardInterrupt: The playbook was interrupted.
+    """
+    if code in (99, 130, -2):
+        raise KeyboardInterrupt
+    failures = data.get("failures") or []
+    if not failures:
+        return ConfigurationError(
+            f"{name} could not be run (see above); a variable or the inventory is wrong"
+        )
+    first = failures[0]
+    where = f"{first['role']}: {first['task']}" if first["role"] else first["task"]
+    text = f"{where}\n{first['message']}"
+    if first["play"] == VERIFY_PLAY:
+        return VerifyError(text)
+    return FAILED_ROLE_ERROR.get(first["role"], HostError)(text)

@@ -1,0 +1,177 @@
+"""Everything the project promises, checked: style, types, roles and tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from orrery import shell
+from orrery.errors import UsageError, VerifyError
+
+GATE_TIMEOUT_S = 900.0
+TESTS_TIMEOUT_S = 3600.0
+FAST_FOLDERS = ("tests/unit", "tests/templates", "tests/contracts")
+HOST_FOLDERS = ("tests/roles", "tests/integration")
+FAST_MARKERS = "not root and not docker and not lab and not disposable"
+NO_TESTS_COLLECTED = 5
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One program that must find nothing."""
+
+    name: str
+    argv: tuple[str | Path, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a gate or a run of tests ended.
+
+    Attributes:
+        seconds: Wall time [s].
+        counts: passed, failed, skipped; zeros for a gate that is no test runner.
+    """
+
+    name: str
+    ok: bool
+    seconds: float
+    output: str
+    counts: tuple[int, int, int] = (0, 0, 0)
+
+
+def gates(checkout: Path) -> list[Gate]:
+    """The style and type gates."""
+    programs = Path(sys.executable).parent
+    shell_files = [checkout / "lab", checkout / ".ci" / "run"]
+    return [
+        Gate("ruff check", (programs / "ruff", "check", ".")),
+        Gate("ruff format", (programs / "ruff", "format", "--check", ".")),
+        Gate("yamllint", (programs / "yamllint", "--strict", ".")),
+        Gate("shellcheck", (programs / "shellcheck", *shell_files)),
+        Gate("mypy", (programs / "mypy",)),
+        Gate("ansible-lint", (programs / "ansible-lint", "--offline", "--profile", "production")),
+    ]
+
+
+def run(checkout: Path, *, fast: bool, disposable: bool, only: str = "") -> dict[str, int]:
+    """Run all gates and tests; returns passed, failed, skipped.
+
+    Args:
+        checkout: The repository.
+        fast: Only what needs neither root nor Docker.
+        disposable: Also tests that change the host itself.
+        only: A path below tests/; the gates are left out then.
+
+    Raises:
+        UsageError: `only` names no path.
+        VerifyError: Something failed; all of it has been printed.
+    """
+    console = Console(highlight=False)
+    began = time.monotonic()
+    if only and not (checkout / only.split("::")[0]).exists():
+        raise UsageError(f"--only takes a path such as tests/unit/lab, not '{only}'")
+    results: list[Result] = []
+    if only:
+        results.append(_tests(checkout, "tests", [only], fast, disposable, workers=0))
+    else:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            style = pool.submit(lambda: [_gate(checkout, gate) for gate in gates(checkout)])
+            results.append(_tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2))
+            _print(console, results[-1])
+            results += _shown(console, style)
+        if not fast:
+            results.append(_tests(checkout, "host tests", HOST_FOLDERS, fast, disposable, 0))
+    if only or not fast:
+        _print(console, results[-1])
+    return _conclude(console, results, time.monotonic() - began)
+
+
+def _shown(console: Console, style: Future[list[Result]]) -> Iterator[Result]:
+    for result in style.result():
+        _print(console, result)
+        yield result
+
+
+def _conclude(console: Console, results: Sequence[Result], seconds: float) -> dict[str, int]:
+    passed, failed, skipped = (sum(r.counts[i] for r in results) for i in range(3))
+    broken = [r.name for r in results if not r.ok]
+    console.print(f"{seconds:.0f} s in all")
+    # CI reads this line.
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    if broken:
+        raise VerifyError(f"not in order: {', '.join(broken)} (see above)")
+    return {"passed": passed, "failed": failed, "skipped": skipped}
+
+
+def _print(console: Console, result: Result) -> None:
+    counts = "{} passed, {} failed, {} skipped".format(*result.counts) if any(result.counts) else ""
+    console.print(
+        f"{'ok    ' if result.ok else 'FAILED'} {result.name:<14} {result.seconds:6.1f} s  {counts}"
+    )
+    if not result.ok and result.output:
+        console.print(result.output, markup=False, soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _gate(checkout: Path, gate: Gate) -> Result:
+    # The gates' caches stay in .lab so that a second run is faster and the tree stays clean.
+    env = {"MYPY_CACHE_DIR": str(checkout / ".lab" / "mypy"), "NO_COLOR": "1"}
+    env["RUFF_CACHE_DIR"] = str(checkout / ".lab" / "ruff")
+    done = shell.run(gate.argv, timeout_s=GATE_TIMEOUT_S, cwd=checkout, env=env, check=False)
+    return Result(gate.name, done.returncode == 0, done.seconds, done.stdout + done.stderr)
+
+
+def _tests(
+    checkout: Path,
+    name: str,
+    folders: Sequence[str],
+    fast: bool,
+    disposable: bool,
+    workers: int,
+) -> Result:
+    folder = checkout / ".lab" / "tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / f"{name.replace(' ', '-')}.xml"
+    report.unlink(missing_ok=True)
+    present = [path for path in folders if (checkout / path.split("::")[0]).exists()]
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", *present, f"--junitxml={report}"]
+    argv += ["-o", f"cache_dir={checkout / '.lab' / 'pytest'}", "--durations=15"]
+    argv += [f"--numprocesses={workers}", "--dist=loadfile", "-q"] if workers else ["-v"]
+    argv += ["-m", FAST_MARKERS] if fast else []
+    argv += ["--disposable-host"] if disposable else []
+    began = time.monotonic()
+    code = shell.stream(argv, timeout_s=TESTS_TIMEOUT_S, cwd=checkout, env=_test_environment())
+    counts = read_counts(report)
+    return Result(name, code in (0, NO_TESTS_COLLECTED), time.monotonic() - began, "", counts)
+
+
+def _test_environment() -> dict[str, str]:
+    env = {"PYTHONDONTWRITEBYTECODE": ""}
+    # Tests find programs of .venv first, as the lab itself does.
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if shutil.which("dockerd") is None:
+        env["PATH"] += f"{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+    return env
+
+
+def read_counts(report: Path) -> tuple[int, int, int]:
+    """Passed, failed and skipped of a JUnit report; a missing one counts as one failure."""
+    if not report.is_file():
+        return (0, 1, 0)
+    suites = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314 (our own file)
+    total = failed = skipped = 0
+    for suite in suites:
+        total += int(suite.get("tests", 0))
+        failed += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped += int(suite.get("skipped", 0))
+    return (total - failed - skipped, failed, skipped)

@@ -1,0 +1,92 @@
+"""Bring a lab up, check it, take it down."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from rich.console import Console
+
+from orrery.errors import UsageError
+from orrery.lab import converge
+from orrery.lab.settings import Settings
+
+PARTS = ("serverless", "virtualisation")
+MISSING_PARTS = ("virtualisation",)
+"""Words of --only that the command line knows and this version has no roles for."""
+
+
+def up(settings: Settings, *, check: bool, diff: bool, only: str) -> dict[str, Any]:
+    """Set the lab up; returns `changed`, `failed` and `seconds`.
+
+    Raises:
+        UsageError: `only` names a part that does not exist.
+        OrreryError: The class follows from the role that failed.
+    """
+    options = ["--check"] if check else []
+    options += ["--diff"] if diff else []
+    if only:
+        if only not in PARTS:
+            raise UsageError(f"--only takes one of {', '.join(PARTS)}, not '{only}'")
+        if only in MISSING_PARTS:
+            raise UsageError(f"--only {only}: this version of Orrery has no roles for it")
+        options += ["--tags", f"host,{only}"]
+    began = time.monotonic()
+    with converge.exclusively(settings, "up"):
+        result = converge.playbook(settings, "site.yml", *options)
+    seconds = round(time.monotonic() - began, 1)
+    if not check:
+        _summarise(settings, result.changed, seconds)
+    return {"changed": result.changed, "failed": result.failed, "seconds": seconds}
+
+
+def verify(settings: Settings) -> dict[str, Any]:
+    """Check again what `up` promised; returns `changed`, `failed` and `seconds`.
+
+    Raises:
+        VerifyError: Something does not hold.
+        ConfigurationError: There is no such lab.
+    """
+    settings.state()
+    result = converge.playbook(settings, "playbooks/verify-lab.yml")
+    Console(highlight=False).print(f"lab '{settings.lab_name}': everything holds")
+    return {"changed": result.changed, "failed": result.failed, "seconds": result.seconds}
+
+
+def down(settings: Settings, *, purge: bool) -> dict[str, Any]:
+    """Remove what `up` made; with `purge` the packages, too.
+
+    Raises:
+        OrreryError: The class follows from the role that failed.
+    """
+    console = Console(highlight=False)
+    if not settings.state_file.exists():
+        console.print(f"lab '{settings.lab_name}' is not on this host: nothing to remove")
+        return {"changed": 0, "failed": 0, "seconds": 0.0}
+    options = ["-e", json.dumps({"lab_purge": purge})]
+    with converge.exclusively(settings, "down"):
+        result = converge.playbook(settings, "playbooks/teardown-lab.yml", *options)
+    if settings.state_file.exists():
+        packages = settings.state().packages
+        console.print(
+            f"lab '{settings.lab_name}' is gone; {len(packages)} packages that up installed stay. "
+            "./lab down --purge removes them."
+        )
+    else:
+        console.print(f"lab '{settings.lab_name}' is gone without a trace")
+    return {"changed": result.changed, "failed": result.failed, "seconds": result.seconds}
+
+
+def _summarise(settings: Settings, changed: int, seconds: float) -> None:
+    state = settings.state()
+    console = Console(highlight=False)
+    console.print(f"\nlab '{settings.lab_name}' is up ({changed} changed, {seconds:.0f} s)")
+    for service in sorted(state.services.values(), key=lambda entry: entry.name):
+        console.print(f"  {service.name:<8} {service.address:<42} {service.kind}")
+    digits = state.facts.get("verified_digits")
+    if digits:
+        console.print(f"  {digits}")
+    files = state.facts.get("files_url")
+    console.print(f"\nTry:  ./lab mnist.classify --url {files}/mnist/digits/7.png")
+    console.print("      ./lab status        ./lab test --fast        ./lab down")

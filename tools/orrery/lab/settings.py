@@ -1,0 +1,114 @@
+"""Which lab is meant: from the options of a task, `lab.local.yml` and the inventory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orrery.errors import ConfigurationError, UsageError
+from orrery.state import LabState, StateFile
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+DEFAULT_LAB_NAME = "orrery"
+LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+LOCAL_FILE = "lab.local.yml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every task needs to know.
+
+    Attributes:
+        inventory: Folder or file given to Ansible.
+        extra: Arguments of `-e` for ansible-playbook, `lab.local.yml` first.
+    """
+
+    checkout: Path
+    lab_name: str
+    inventory: Path
+    extra: tuple[str, ...]
+
+    @property
+    def state_file(self) -> StateFile:
+        """Where the lab writes down what it did."""
+        return StateFile(Path("/var/lib") / self.lab_name / "state.json")
+
+    @property
+    def records(self) -> Path:
+        """Folder of measurement records."""
+        return self.checkout / ".lab" / "records"
+
+    def state(self) -> LabState:
+        """The lab's state.
+
+        Raises:
+            ConfigurationError: There is no such lab, or it may not be read.
+        """
+        return self.state_file.read()
+
+
+def load(inventory: str, extra: Sequence[str], checkout: Path = CHECKOUT) -> Settings:
+    """Find out which lab is meant; the later of inventory, lab.local.yml, `-e` wins.
+
+    Raises:
+        ConfigurationError: The inventory or a file of variables is missing or cannot be read.
+        UsageError: An `-e` is neither `name=value` nor `@file`.
+    """
+    chosen = Path(inventory or checkout / "inventory" / "local").expanduser()
+    if not chosen.exists():
+        raise ConfigurationError(
+            f"--inventory: there is no {chosen}. Inventories are folders such as inventory/local."
+        )
+    arguments: list[str] = []
+    values: dict[str, Any] = dict(_inventory_variables(chosen))
+    local = checkout / LOCAL_FILE
+    if local.exists():
+        values.update(_read_yaml(local))
+        arguments.append(f"@{local}")
+    for text in extra:
+        values.update(_one_extra(text))
+        arguments.append(text)
+    name = str(values.get("lab_name", DEFAULT_LAB_NAME))
+    if not LAB_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"lab_name: '{name}' found; needed is a small letter, then up to eleven of a-z, 0-9, -"
+        )
+    return Settings(checkout, name, chosen.absolute(), tuple(arguments))
+
+
+def _one_extra(text: str) -> Mapping[str, Any]:
+    if text.startswith("@"):
+        return _read_yaml(Path(text[1:]).expanduser())
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise UsageError(f"--extra takes name=value or @file, not '{text}'")
+    return {name: value}
+
+
+def _inventory_variables(inventory: Path) -> Mapping[str, Any]:
+    folder = inventory if inventory.is_dir() else inventory.parent
+    found: dict[str, Any] = {}
+    places = [folder / "group_vars" / "all.yml", *sorted(folder.glob("group_vars/all/*.yml"))]
+    for place in places:
+        if place.is_file():
+            found.update(_read_yaml(place))
+    return found
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is no YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path}: variables (name: value) are needed")
+    return data
