@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -123,6 +124,12 @@ def lab_task(
             sys.stderr.close()
             raise Exit(code=1) from None
 
+    # Invoke takes an option's type from its default, and would build a tuple letter by letter.
+    signature = inspect.signature(function)
+    parameters = [
+        p.replace(default=None) if p.name == "extra" else p for p in signature.parameters.values()
+    ]
+    guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     options: dict[str, Any] = {"iterable": ["extra"], "positional": list(positional)}
     if name:
         options["name"] = name

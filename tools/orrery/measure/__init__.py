@@ -1,0 +1,1 @@
+"""What a measurement is, for every room: scenario, trials, statistics, record."""

@@ -1,0 +1,1 @@
+"""MNIST and the one LeNet-5 that all rooms use: data, training, export and evaluation."""

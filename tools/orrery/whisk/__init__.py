@@ -1,0 +1,1 @@
+"""What talks to any OpenWhisk: a client, a benchmark and a list of facts to check."""
