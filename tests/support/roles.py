@@ -65,7 +65,9 @@ def run_role_on_this_host(
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     argv: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", play]
-    argv += ["-i", "localhost,", "-e", f"@{values}", *(["--check", "--diff"] if check else [])]
+    inventory = folder / "hosts.yml"
+    inventory.write_text("all: {hosts: {localhost: {ansible_connection: local}}}", encoding="utf-8")
+    argv += ["-i", inventory, "-e", f"@{values}", *(["--check", "--diff"] if check else [])]
     env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg"), "ORRERY_RESULT_FILE": str(result)}
     done = shell.run(argv, timeout_s=280, cwd=checkout, env=env, check=False)
     output = done.stdout + done.stderr

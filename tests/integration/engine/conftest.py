@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.engine.engine_process import (
+    BRIDGE,
     GATEWAY,
     IMAGE,
     NETWORK,
@@ -28,7 +29,9 @@ def function_docker(private_dockerd: PrivateDocker, checkout: Path) -> PrivateDo
     changes += ["--change", 'CMD ["python3", "-m", "orrery.runtime"]']
     docker("commit", *changes, builder, IMAGE)
     docker("rm", builder)
-    docker("network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, NETWORK)
+    # A named bridge: what a killed test run left is taken over, not met as a second route.
+    bridge = f"com.docker.network.bridge.name={BRIDGE}"
+    docker("network", "create", "-o", bridge, "--subnet", SUBNET, "--gateway", GATEWAY, NETWORK)
     return private_dockerd
 
 

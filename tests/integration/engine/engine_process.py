@@ -21,6 +21,7 @@ from tests.support.docker import PrivateDocker
 
 LABS = (f"t-pool{number}" for number in itertools.count(1))
 NETWORK = "t-pool-net"
+BRIDGE = "orr-test1"
 SUBNET = "10.99.41.0/24"
 GATEWAY = "10.99.41.1"
 IMAGE = "t-pool-runtime:1"

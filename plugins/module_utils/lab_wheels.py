@@ -1,0 +1,159 @@
+"""Wheels of a lock file, collected on this host for the Python of an image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.lab_bootstrap import only_one
+
+BUILD = "orrery-build"
+
+# pip evaluates markers for the Python it runs under, not for --python-version; so a lock is
+# first reduced to the lines that hold inside the image. Standard input to standard output.
+_REDUCE = """
+import sys
+from pip._vendor.packaging.requirements import Requirement
+version, machine = sys.argv[1:]
+where = {"python_version": version, "python_full_version": version + ".0",
+         "implementation_name": "cpython", "platform_python_implementation": "CPython",
+         "sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
+         "platform_machine": machine, "extra": ""}
+for line in sys.stdin.read().replace("\\\\\\n", " ").splitlines():
+    line = line.split(" #")[0].strip()
+    if not line or line.startswith("#"):
+        continue
+    wanted, *hashes = line.split(" --hash=")
+    wanted = Requirement(wanted.strip())
+    if wanted.marker is None or wanted.marker.evaluate(where):
+        print(wanted.name + str(wanted.specifier), *("--hash=" + one.strip() for one in hashes))
+"""
+
+
+class WheelsError(Exception):
+    """The wheels cannot be had; the text says why and what to set."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Python that the wheels are for.
+
+    Attributes:
+        python: Version with two parts.
+        machine: Architecture in the kernel's words.
+        glibc: Version of the C library.
+    """
+
+    python: str
+    machine: str
+    glibc: str
+
+    def platforms(self) -> list[str]:
+        """Platform tags that run there, the newest first."""
+        newest = int(self.glibc.partition(".")[2] or 17)
+        tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(newest, 4, -1)]
+        tags += [f"{old}_{self.machine}" for old in ("manylinux2014", "manylinux2010", "linux")]
+        return tags
+
+
+def collect(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
+    """Folder with every wheel of a lock; from the cache where it is there.
+
+    Args:
+        lock: Text of the lock file, complete and with hashes.
+        target: The Python that they are for.
+        arguments: `python`, `cache_dir`, `wheel_dir`, `proxy`, `ca_bundle`, `timeout_s`.
+
+    Raises:
+        WheelsError: A wheel cannot be had.
+    """
+    key = hashlib.sha256(f"{target}\n{lock}".encode()).hexdigest()[:16]
+    folder = Path(arguments["cache_dir"]) / "wheels" / key
+    if folder.is_dir():
+        return folder
+    with only_one(folder.parent):
+        if folder.is_dir():
+            return folder
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        reduced = run(
+            [str(arguments["python"]), "-c", _REDUCE, target.python, target.machine], lock
+        )
+        wanted = partial / "requirements.txt"
+        wanted.write_text(reduced, encoding="utf-8")
+        download(wanted, partial, target, arguments)
+        wanted.unlink()
+        partial.rename(folder)
+    return folder
+
+
+def download(wanted: Path, folder: Path, target: Target, arguments: dict[str, Any]) -> None:
+    """Let pip fetch the wheels, from the local folder alone when that suffices.
+
+    Raises:
+        WheelsError: A wheel cannot be had.
+    """
+    command = [str(arguments["python"]), "-m", "pip", "download", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", "--no-deps", "--require-hashes"]
+    command += ["--only-binary=:all:", "--retries=2", "--timeout=20", f"--dest={folder}"]
+    command += [f"--requirement={wanted}", f"--python-version={target.python}"]
+    command += ["--implementation=cp", *(f"--platform={tag}" for tag in target.platforms())]
+    index = []
+    if arguments["ca_bundle"]:
+        index.append(f"--cert={arguments['ca_bundle']}")
+    if arguments["proxy"]:
+        index.append(f"--proxy={arguments['proxy']}")
+    if arguments["wheel_dir"]:
+        local = f"--find-links={arguments['wheel_dir']}"
+        index.append(local)
+        try:
+            run([*command, "--no-index", local], timeout_s=arguments["timeout_s"])
+        except WheelsError:
+            pass  # what the folder lacks may be in the index
+        else:
+            return
+    try:
+        run([*command, *index], timeout_s=arguments["timeout_s"])
+    except WheelsError as error:
+        raise WheelsError(
+            f"wheels for Python {target.python} cannot be had: {error}. Set lab_wheel_dir to a "
+            "folder that holds them, or lab_http_proxy or lab_ca_bundle to reach the Python index."
+        ) from error
+
+
+def pip_folder(python: str) -> Path:
+    """Folder of the package pip of that Python; it needs nothing outside it.
+
+    Raises:
+        WheelsError: There is no pip.
+    """
+    return Path(run([python, "-c", "import pip; print(pip.__path__[0])"]).strip())
+
+
+def run(argv: list[str], stdin: str = "", timeout_s: float = 60) -> str:
+    """Run a program and return its standard output.
+
+    Raises:
+        WheelsError: It failed, or there is no such program.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WheelsError(str(error)) from error
+    if done.returncode != 0:
+        raise WheelsError(" | ".join((done.stderr or done.stdout).strip().splitlines()[-5:]))
+    return done.stdout
