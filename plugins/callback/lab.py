@@ -144,7 +144,7 @@ class CallbackModule(CallbackBase):
     def _role_of(task: Any) -> str:
         # Ansible gives callbacks no public way to a task's role.
         role = getattr(task, "_role", None)
-        return role.get_name() if role else ""
+        return Path(role.get_name()).name if role else ""
 
     @staticmethod
     def _text(result: Any) -> str:

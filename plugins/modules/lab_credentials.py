@@ -96,9 +96,10 @@ def main() -> None:
     path, namespace = Path(module.params["path"]), module.params["namespace"]
     changed = False
     try:
-        found = read(path, namespace)
-        if found is None:
-            found, changed = generate(namespace), True
+        stored = read(path, namespace)
+        found = stored or generate(namespace)
+        if stored is None:
+            changed = True
             if not module.check_mode:
                 write(path, found)
         elif path.stat().st_mode & 0o077:

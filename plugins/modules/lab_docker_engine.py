@@ -126,6 +126,14 @@ def use(path: str, labs: list[str]) -> dict[str, Any]:
     return {"foreign": foreign_containers(running, labs), "idle": not any(everything)}
 
 
+def idle_on_disk(data_root: Path) -> bool:
+    """Whether the data of an engine that is down holds no container, volume and image."""
+    volumes = [path for path in data_root.glob("volumes/*") if path.is_dir()]
+    containers = list(data_root.glob("containers/*"))
+    images = list(data_root.glob("image/*/imagedb/content/sha256/*"))
+    return not (volumes or containers or images)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The engine's daemon.json.
 
@@ -157,7 +165,8 @@ def look(params: dict[str, Any], state: state_file.State) -> dict[str, Any]:
     recorded = state["facts"].get(KEY) or {}
     found = lab_docker_api.look(at)
     owner = lab_processes.Owner()
-    used: dict[str, Any] = {"foreign": [], "idle": False}
+    data_root = Path(params["data_root"])
+    used: dict[str, Any] = {"foreign": [], "idle": idle_on_disk(data_root)}
     if found["usable"]:
         owner = lab_processes.owner(listener_pid(at))
         labs = [lab_name, *(str(other["lab_name"]) for other in others.values())]
@@ -176,7 +185,7 @@ def look(params: dict[str, Any], state: state_file.State) -> dict[str, Any]:
         "config": read_config(config_file),
         "config_exists": config_file.exists(),
         "config_dir_exists": config_file.parent.exists(),
-        "data_root_exists": Path(params["data_root"]).exists(),
+        "data_root_exists": data_root.exists(),
     }
 
 

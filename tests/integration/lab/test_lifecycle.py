@@ -152,7 +152,7 @@ def test_a_second_up_at_the_same_time_is_refused(checkout: Path, tmp_path: Path)
     assert second.returncode == 3
     assert f"lab '{NAME}' is being worked on by ./lab up (pid " in second.stderr
     assert json.loads(result.read_text())["changed"] > 0
-    assert "ten of ten" in rest
+    assert "10 of 10 digits right, 10 of 10 inverted" in rest
 
 
 def test_a_second_run_changes_nothing(checkout: Path, tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ def show(lab_name: str, state: LabState, answers: Sequence[Answer], secrets: str
     """Print the table; `secrets` is `uuid:key` or empty."""
     console = Console(highlight=False)
     table = Table(title=f"lab '{lab_name}'", title_justify="left")
-    for column in ("service", "what", "address", "answers", "log"):
+    for column in ("service", "what", "address", "answers"):
         table.add_column(column, overflow="fold")
     for answer in answers:
         service = answer.service
         word = "yes" if answer.healthy else f"no: {answer.why}"
-        table.add_row(service.name, service.kind, service.address, word, service.log)
+        table.add_row(service.name, service.kind, service.address, word)
     console.print(table)
     for name in sorted(state.facts):
         if name.endswith("_why"):
