@@ -168,6 +168,7 @@ def bootstrap(arguments: dict[str, Any], archive: Path) -> None:
             "Set lab_package_mirror to one."
         )
     partial = archive.with_suffix(".tar.partial")
+    # Closed by the with statement that follows; one line would be too long.
     settings = tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8")  # noqa: SIM115
     with settings:
         dump = output_of("apt-config", "dump", "--format", '%F "%v";%n', "Acquire")

@@ -102,11 +102,11 @@ def with_value(state: State, section: str, key: str, value: Any) -> State:
 
 
 def without(state: State, section: str, key: str, value: Any = None) -> State:
-    """A copy of the state without one entry; without a key and a value, without the section's."""
+    """A copy of the state without one entry; without a key, without all but packages."""
     new = copy.deepcopy(state)
     if section == "packages":
         gone = names_of(key, value)
-        new["packages"] = [name for name in new["packages"] if gone and name not in gone]
+        new["packages"] = [name for name in new["packages"] if name not in gone]
     elif key:
         new[section].pop(key, None)
     else:
@@ -117,7 +117,7 @@ def without(state: State, section: str, key: str, value: Any = None) -> State:
 def names_of(key: str, value: Any) -> list[str]:
     """Package names given as key, as one value or as a list."""
     names = value if isinstance(value, list) else [value] if value else []
-    return [str(name) for name in [key, *names] if name]
+    return list(dict.fromkeys(str(name) for name in [key, *names] if name))
 
 
 def other_labs(path: Path, lab_name: str) -> dict[Path, State]:

@@ -28,7 +28,7 @@ NAME = "t-second"
 OPTIONS = [
     "-e", f"lab_name={NAME}",
     "-e", "lab_port_base=4233",
-    "-e", "lab_function_subnet=10.161.77.0/24",
+    "-e", "lab_function_subnet=10.161.177.0/24",
 ]  # fmt: skip
 PLACES = [Path(folder) / NAME for folder in ("/etc", "/opt", "/run", "/var/lib", "/var/log")]
 UP_TIMEOUT_S = 600

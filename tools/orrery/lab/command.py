@@ -129,7 +129,7 @@ def lab_task(
     parameters = [
         p.replace(default=None) if p.name == "extra" else p for p in signature.parameters.values()
     ]
-    guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    guarded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # functions have it
     options: dict[str, Any] = {"iterable": ["extra"], "positional": list(positional)}
     if name:
         options["name"] = name
