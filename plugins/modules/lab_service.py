@@ -163,31 +163,34 @@ def end_of(log: Path, lines: int = LOG_LINES) -> str:
     return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"
 
 
+def first_problem(endpoints: list[lab_ready.Endpoint]) -> str:
+    """Why the first endpoint that does not answer does not; empty when all do."""
+    return next(filter(None, map(lab_ready.answers, endpoints)), "")
+
+
 def wait_ready(
     manager: lab_managers.Manager, name: str, endpoints: list[lab_ready.Endpoint], timeout_s: float
 ) -> str:
     """Wait until the service is up and all endpoints are answered by it; why not, otherwise."""
-    end = time.monotonic() + timeout_s
+    start = time.monotonic()
+    foreign_since = start
     seen: set[int] = set()
     while True:
         pid = manager.pid()
         seen.add(pid)
-        problem = "it is down" if pid == 0 else ""
-        foreign = ""
-        for endpoint in endpoints if pid else []:
-            foreign = lab_ready.foreign_holder(endpoint, pid, name)
-            problem = foreign or lab_ready.answers(endpoint)
-            if problem:
-                break
+        # Asked even while it is down: that somebody else has its port is why it goes down.
+        holders = (lab_ready.foreign_holder(endpoint, pid, name) for endpoint in endpoints)
+        foreign = next(filter(None, holders), "")
+        problem = foreign or ("it is down" if pid == 0 else first_problem(endpoints))
         # It may have ended between the two looks, with somebody else answering.
         if not problem and manager.pid() == pid:
             return ""
-        if foreign:
-            end = min(end, time.monotonic() + FOREIGN_TIMEOUT_S)
+        now = time.monotonic()
+        foreign_since = foreign_since if foreign else now
         if len(seen - {0}) >= CRASHES:
             return f"it ends as soon as it is started ({problem or 'nothing else to be seen'})"
-        if time.monotonic() > end:
-            return f"{problem or 'it does not stay up'} (waited {timeout_s:g} s)"
+        if now > start + timeout_s or now > foreign_since + FOREIGN_TIMEOUT_S:
+            return f"{problem or 'it does not stay up'} (waited {now - start:.1f} s)"
         time.sleep(0.1)
 
 

@@ -15,7 +15,7 @@ from orrery import shell
 
 BRIDGE = "orr-test0"
 SUBNET = "10.98.7.1/24"
-BASE_LABEL = "orrery.base"
+BASE_LABEL = "orrery.image=base"
 
 
 class PrivateDocker:

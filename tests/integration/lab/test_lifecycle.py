@@ -91,7 +91,8 @@ def second_lab(checkout: Path, lab_state_path: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def users_container(second_lab: None) -> Iterator[str]:
     """A container that belongs to the user of this host, and not to a lab."""
-    image = _docker("images", "--filter", "label=orrery.base", "--format", "{{.ID}}").split()[0]
+    bases = _docker("images", "--filter", "label=orrery.image=base", "--format", "{{.ID}}")
+    image = bases.split()[0]
     name = "t-users-own"
     argv = ["run", "--detach", "--name", name, "--network", "none", image]
     _docker(*argv, "python3", "-c", "import signal; signal.pause()")
@@ -191,7 +192,7 @@ def test_logs_of_a_service_are_printed(checkout: Path) -> None:
 def test_a_port_of_another_lab_is_refused_before_anything_changes(checkout: Path) -> None:
     done = _lab(checkout, "up", "-e", "lab_name=t-taken", "-e", "lab_port_base=4233")
     assert done.returncode == 3
-    assert "port 4233" in done.stderr
+    assert "127.0.0.1:4233 is held by t-second-engine of the lab t-second" in done.stderr
     assert not Path("/var/lib/t-taken").exists()
 
 
