@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ import pytest
 from orrery.state import StateFile
 from tests.support.docker import PrivateDocker
 from tests.support.roles import RoleRun, run_role_on_this_host
+
+# A runner that starts us in the background leaves SIGINT ignored, and programs that we start would
+# inherit that: tests of Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() == "true"
