@@ -15,6 +15,8 @@ from orrery import shell
 
 BRIDGE = "orr-test0"
 SUBNET = "10.98.7.1/24"
+NETWORK = "10.98.7.0/24"
+MAC = "02:42:0a:62:07:01"
 BASE_LABEL = "orrery.image=base"
 
 
@@ -45,7 +47,8 @@ class PrivateDocker:
         if dockerd is None:
             pytest.skip("there is no dockerd: run ./lab up first")
         if not Path(f"/sys/class/net/{BRIDGE}").exists():
-            shell.run(["ip", "link", "add", BRIDGE, "type", "bridge"], timeout_s=10)
+            # A bridge without an address of its own takes that of a port, and loses it with the port.
+            shell.run(["ip", "link", "add", BRIDGE, "address", MAC, "type", "bridge"], timeout_s=10)
             shell.run(["ip", "addr", "add", SUBNET, "dev", BRIDGE], timeout_s=10)
             shell.run(["ip", "link", "set", BRIDGE, "up"], timeout_s=10)
         argv: list[str | Path] = [dockerd, "--host", f"unix://{self.socket}"]
@@ -113,6 +116,9 @@ class PrivateDocker:
         for mount in sorted(inside, key=len, reverse=True):
             shell.run(["umount", "--lazy", mount], timeout_s=10, check=False)
         shell.run(["ip", "link", "del", BRIDGE], timeout_s=10, check=False)
+        # dockerd leaves the rule of its default bridge behind.
+        rule = ["POSTROUTING", "-s", NETWORK, "!", "-o", BRIDGE, "-j", "MASQUERADE"]
+        shell.run(["iptables", "-t", "nat", "-D", *rule], timeout_s=10, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answers(self) -> bool:

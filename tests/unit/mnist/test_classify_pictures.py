@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from orrery import shell
 from orrery.mnist import images
 from orrery.mnist.data import Examples
+from tests.unit.mnist.conftest import ACTION
 
 Main = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -134,3 +137,20 @@ def test_a_photograph_that_lies_on_its_side_is_turned(main: Main, examples: Exam
 @pytest.mark.parametrize("shade", [0, 128, 255])
 def test_an_empty_picture_gets_an_answer(main: Main, size: tuple[int, int], shade: int) -> None:
     assert main({"image": encode(Image.new("L", size, shade), "PNG")})["code"] == 200
+
+
+def test_many_batches_do_not_fill_the_container() -> None:
+    """Memory is looked at in a process of its own: it is the peak of the process that counts."""
+    code = (
+        "import resource, numpy\n"
+        "from classify import model\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "session, pixels = model.load(), numpy.zeros((250, 1, 28, 28), numpy.uint8)\n"
+        "model.probabilities(session, pixels[:1])\n"
+        "before = peak()\n"
+        "for _ in range(25): model.probabilities(session, pixels)\n"
+        "print(peak() - before)\n"
+    )
+    env = {"PYTHONPATH": str(ACTION)}
+    done = shell.run([sys.executable, "-c", code], timeout_s=120, env=env)
+    assert int(done.stdout) < 24 * 1024

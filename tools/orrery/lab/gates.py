@@ -20,7 +20,9 @@ from orrery.errors import UsageError, VerifyError
 GATE_TIMEOUT_S = 900.0
 TESTS_TIMEOUT_S = 3600.0
 FAST_FOLDERS = ("tests/unit", "tests/templates", "tests/contracts")
-HOST_FOLDERS = ("tests/roles", "tests/integration")
+# Ansible keeps one core busy at most, so these two go side by side; what they make has other names.
+ROLE_FOLDERS = ("tests/roles",)
+LAB_FOLDERS = ("tests/integration",)
 FAST_MARKERS = "not root and not docker and not lab and not disposable"
 NO_TESTS_COLLECTED = 5
 
@@ -90,10 +92,30 @@ def run(checkout: Path, *, fast: bool, disposable: bool, only: str = "") -> dict
             _print(console, results[-1])
             results += _shown(console, style)
         if not fast:
-            results.append(_tests(checkout, "host tests", HOST_FOLDERS, fast, disposable, 0))
-    if only or not fast:
+            results += _host_tests(checkout, console, disposable)
+    if only:
         _print(console, results[-1])
     return _conclude(console, results, time.monotonic() - began)
+
+
+def _host_tests(checkout: Path, console: Console, disposable: bool) -> list[Result]:
+    """Tests that need root and Docker: roles on the terminal, the lab's beside them."""
+    log = checkout / ".lab" / "tests" / "lab-tests.log"
+    log.unlink(missing_ok=True)
+    argv, report = _pytest(checkout, "lab tests", LAB_FOLDERS, disposable=disposable)
+    began = time.monotonic()
+    beside = shell.start(argv, cwd=checkout, env=_test_environment(), stdout=log)
+    try:
+        roles = _tests(checkout, "role tests", ROLE_FOLDERS, False, disposable, 0)
+        _print(console, roles)
+        code = beside.wait(TESTS_TIMEOUT_S)
+    finally:
+        shell.stop(beside)
+    output = log.read_text(encoding="utf-8", errors="replace")
+    counts = read_counts(report)
+    lab = Result("lab tests", code == 0, time.monotonic() - began, output, counts)
+    _print(console, lab, always=True)
+    return [roles, lab]
 
 
 def _shown(console: Console, style: Future[list[Result]]) -> Iterator[Result]:
@@ -113,12 +135,12 @@ def _conclude(console: Console, results: Sequence[Result], seconds: float) -> di
     return {"passed": passed, "failed": failed, "skipped": skipped}
 
 
-def _print(console: Console, result: Result) -> None:
+def _print(console: Console, result: Result, *, always: bool = False) -> None:
     counts = "{} passed, {} failed, {} skipped".format(*result.counts) if any(result.counts) else ""
     console.print(
         f"{'ok    ' if result.ok else 'FAILED'} {result.name:<14} {result.seconds:6.1f} s  {counts}"
     )
-    if not result.ok and result.output:
+    if result.output and (always or not result.ok):
         console.print(result.output, markup=False, soft_wrap=True)
     sys.stdout.flush()
 
@@ -139,20 +161,29 @@ def _tests(
     disposable: bool,
     workers: int,
 ) -> Result:
-    folder = checkout / ".lab" / "tests"
-    folder.mkdir(parents=True, exist_ok=True)
-    report = folder / f"{name.replace(' ', '-')}.xml"
-    report.unlink(missing_ok=True)
-    present = [path for path in folders if (checkout / path.split("::")[0]).exists()]
-    argv: list[str | Path] = [sys.executable, "-m", "pytest", *present, f"--junitxml={report}"]
-    argv += ["-o", f"cache_dir={checkout / '.lab' / 'pytest'}", "--durations=15"]
-    argv += [f"--numprocesses={workers}", "--dist=loadfile", "-q"] if workers else ["-v"]
+    argv, report = _pytest(checkout, name, folders, disposable=disposable, workers=workers)
     argv += ["-m", FAST_MARKERS] if fast else []
-    argv += ["--disposable-host"] if disposable else []
     began = time.monotonic()
     code = shell.stream(argv, timeout_s=TESTS_TIMEOUT_S, cwd=checkout, env=_test_environment())
     counts = read_counts(report)
     return Result(name, code in (0, NO_TESTS_COLLECTED), time.monotonic() - began, "", counts)
+
+
+def _pytest(
+    checkout: Path, name: str, folders: Sequence[str], *, disposable: bool, workers: int = 0
+) -> tuple[list[str | Path], Path]:
+    """Command line of a run of tests, and where its report will be."""
+    slug = name.replace(" ", "-")
+    folder = checkout / ".lab" / "tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / f"{slug}.xml"
+    report.unlink(missing_ok=True)
+    present = [path for path in folders if (checkout / path.split("::")[0]).exists()]
+    argv: list[str | Path] = [sys.executable, "-m", "pytest", *present, f"--junitxml={report}"]
+    argv += ["-o", f"cache_dir={checkout / '.lab' / f'pytest-{slug}'}", "--durations=15"]
+    argv += [f"--numprocesses={workers}", "--dist=loadfile", "-q"] if workers else ["-v"]
+    argv += ["--disposable-host"] if disposable else []
+    return argv, report
 
 
 def _test_environment() -> dict[str, str]:
