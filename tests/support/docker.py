@@ -47,7 +47,7 @@ class PrivateDocker:
         if dockerd is None:
             pytest.skip("there is no dockerd: run ./lab up first")
         if not Path(f"/sys/class/net/{BRIDGE}").exists():
-            # A bridge without an address of its own takes that of a port, and loses it with the port.
+            # A bridge without its own address takes that of a port, and loses it with the port.
             shell.run(["ip", "link", "add", BRIDGE, "address", MAC, "type", "bridge"], timeout_s=10)
             shell.run(["ip", "addr", "add", SUBNET, "dev", BRIDGE], timeout_s=10)
             shell.run(["ip", "link", "set", BRIDGE, "up"], timeout_s=10)
