@@ -101,7 +101,7 @@ class StateFile:
             ConfigurationError: There is none, or it cannot be read as one.
         """
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
+            text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise ConfigurationError(
                 f"{self.path}: there is no such lab on this host. Run ./lab up."
@@ -110,11 +110,24 @@ class StateFile:
             raise ConfigurationError(
                 f"{self.path}: only root may read it. Run the command with sudo."
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{self.path}: cannot be read: {error}") from error
+        return self.parse(text, self.path)
+
+    @staticmethod
+    def parse(text: str, source: Path) -> LabState:
+        """Read the content of a state file; `source` is for messages.
+
+        Raises:
+            ConfigurationError: It is none.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{source}: cannot be read: {error}") from error
         if not isinstance(data, dict):
-            raise ConfigurationError(f"{self.path}: holds no JSON object")
-        return LabState.from_mapping(data, str(self.path))
+            raise ConfigurationError(f"{source}: holds no JSON object")
+        return LabState.from_mapping(data, str(source))
 
     def write(self, state: LabState) -> None:
         """Replace it; a full disk or a crash leaves the old one."""

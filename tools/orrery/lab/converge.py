@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from orrery import shell
 from orrery.errors import ConfigurationError, FunctionError, HostError, OrreryError, VerifyError
@@ -97,11 +97,7 @@ def exclusively(settings: Settings, purpose: str) -> Iterator[None]:
         HostError: Somebody else holds it.
     """
     path = LOCK_DIR / f"orrery-{settings.lab_name}.lock"
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise HostError(f"{path}: {error.strerror}. Remove it or run as its owner.") from error
-    with os.fdopen(handle, "r+", encoding="utf-8") as stream:
+    with _opened(path) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -110,12 +106,30 @@ def exclusively(settings: Settings, purpose: str) -> Iterator[None]:
                 f"lab '{settings.lab_name}' is being worked on by {holder}. "
                 "Wait until it is done, then run the command again."
             ) from None
+        if not path.exists() or path.stat().st_ino != os.fstat(stream.fileno()).st_ino:
+            raise HostError(
+                f"lab '{settings.lab_name}' was being worked on until just now. "
+                "Run the command again."
+            )
         stream.truncate(0)
-        stream.seek(0)
         stream.write(f"./lab {purpose} (pid {os.getpid()})\n")
         stream.flush()
-        yield
-        stream.truncate(0)
+        try:
+            yield
+        finally:
+            # Another user could not open a file that stays.
+            path.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise HostError(
+            f"{path}: {error.strerror}. Another user's ./lab made it: wait until that is done, "
+            "then remove the file if it is still there."
+        ) from error
+    return os.fdopen(handle, "r+", encoding="utf-8")
 
 
 def _become(settings: Settings) -> list[str]:
