@@ -72,6 +72,10 @@ class Lab:
         try:
             data = json_module.loads(path.read_text(encoding="utf-8"))
             return f"{data['uuid']}:{data['key']}"
+        except PermissionError:
+            raise ConfigurationError(
+                f"{path}: only root may read the credentials. Run the command with sudo."
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(f"{path}: credentials cannot be read: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -88,5 +89,6 @@ def _summarise(settings: Settings, changed: int, seconds: float) -> None:
     if digits:
         console.print(f"  {digits}")
     files = state.facts.get("files_url")
-    console.print(f"\nTry:  ./lab mnist.classify --url {files}/mnist/digits/7.png")
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    console.print(f"\nTry:  {sudo}./lab mnist.classify --url {files}/mnist/digits/7.png")
     console.print("      ./lab status        ./lab test --fast        ./lab down")

@@ -67,6 +67,8 @@ def _ask(service: Service) -> Answer:
                 probe.connect(health.removeprefix("unix:"))
         else:
             return Answer(service, False, "it has no address to ask")
+    except PermissionError:
+        return Answer(service, False, "only root may ask it: run the command with sudo")
     except (OSError, ValueError) as error:
         return Answer(service, False, str(error))
     return Answer(service, True)
