@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
+from orrery.guest import tasks as guest_tasks
 from orrery.lab import tasks as lab_tasks
 from orrery.mnist import tasks as mnist_tasks
 from orrery.whisk import tasks as whisk_tasks
@@ -17,5 +18,6 @@ ns = Collection(
     lab_tasks.test,
     lab_tasks.completion,
 )
+ns.add_collection(Collection.from_module(guest_tasks, name="guest"))
 ns.add_collection(Collection.from_module(mnist_tasks, name="mnist"))
 ns.add_collection(Collection.from_module(whisk_tasks, name="whisk"))

@@ -50,4 +50,6 @@ def test_the_tasks_of_the_lab_are_there() -> None:
     needed = {"up", "down", "verify", "status", "logs", "test", "completion"}
     needed |= {"mnist.classify", "mnist.evaluate", "mnist.latency", "mnist.train"}
     needed |= {"whisk.bench", "whisk.conformance"}
+    needed |= {f"guest.{name}" for name in ("start", "list", "stop", "ssh", "console", "queues")}
+    needed |= {"guest.cpu", "guest.bench"}
     assert not sorted(needed - set(tree.tasks()))

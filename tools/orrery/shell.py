@@ -11,8 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from orrery.errors import HostError
+
+Process = subprocess.Popen[bytes]
+"""A program that `start` started."""
 
 LAST_LINES = 12
 """Lines of a failed program's output that an error repeats."""
@@ -142,8 +146,11 @@ def start(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdout: Path | None = None,
-) -> subprocess.Popen[bytes]:
+    descriptors: Sequence[int] = (),
+) -> Process:
     """Start a program that goes on, in a session of its own; its output goes to a file or nowhere.
+
+    `descriptors` are open files that it inherits under their numbers.
 
     Raises:
         CommandError: It cannot be started.
@@ -160,12 +167,26 @@ def start(
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=tuple(descriptors),
             )
         except OSError as error:
             raise CommandError(words, None, "", f"cannot be started: {error.strerror}") from error
 
 
-def stop(process: subprocess.Popen[bytes], *, timeout_s: float = 10.0) -> int:
+def become(argv: Sequence[str | Path]) -> NoReturn:
+    """Put a program in the place of this process, with its environment and descriptors.
+
+    Raises:
+        CommandError: It cannot be started.
+    """
+    words = [str(word) for word in argv]
+    try:
+        os.execvp(words[0], words)  # noqa: S606 (no shell is wanted)
+    except OSError as error:
+        raise CommandError(words, None, "", f"cannot be started: {error.strerror}") from error
+
+
+def stop(process: Process, *, timeout_s: float = 10.0) -> int:
     """End a program that `start` started: TERM, then KILL for its whole group.
 
     Returns:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from orrery import shell
-from orrery.errors import ConfigurationError, FunctionError, HostError, OrreryError, VerifyError
+from orrery.errors import (
+    ConfigurationError,
+    FunctionError,
+    GuestError,
+    HostError,
+    OrreryError,
+    VerifyError,
+)
 from orrery.lab.settings import Settings
 
 LOCK_DIR = Path("/run/lock")
@@ -28,6 +35,13 @@ FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
     "service": HostError,
     "host_python": HostError,
     "function_network": HostError,
+    "hugepages": HostError,
+    "dpdk": HostError,
+    "qemu": HostError,
+    "guest_image": GuestError,
+    "guest_network": HostError,
+    "ovs": HostError,
+    "guests": GuestError,
     "base_image": FunctionError,
     "container_image": FunctionError,
     "whisk_embedded": FunctionError,

@@ -14,8 +14,6 @@ from orrery.lab import converge
 from orrery.lab.settings import Settings
 
 PARTS = ("serverless", "virtualisation")
-MISSING_PARTS = ("virtualisation",)
-"""Words of --only that the command line knows and this version has no roles for."""
 
 
 def up(settings: Settings, *, check: bool, diff: bool, only: str) -> dict[str, Any]:
@@ -30,8 +28,6 @@ def up(settings: Settings, *, check: bool, diff: bool, only: str) -> dict[str, A
     if only:
         if only not in PARTS:
             raise UsageError(f"--only takes one of {', '.join(PARTS)}, not '{only}'")
-        if only in MISSING_PARTS:
-            raise UsageError(f"--only {only}: this version of Orrery has no roles for it")
         options += ["--tags", f"host,{only}"]
     began = time.monotonic()
     with converge.exclusively(settings, "up"):
@@ -84,11 +80,15 @@ def _summarise(settings: Settings, changed: int, seconds: float) -> None:
     console = Console(highlight=False)
     console.print(f"\nlab '{settings.lab_name}' is up ({changed} changed, {seconds:.0f} s)")
     for service in sorted(state.services.values(), key=lambda entry: entry.name):
-        console.print(f"  {service.name:<8} {service.address:<42} {service.kind}")
-    digits = state.facts.get("verified_digits")
-    if digits:
-        console.print(f"  {digits}")
-    files = state.facts.get("files_url")
+        console.print(f"  {service.name:<10} {service.address:<42} {service.kind}")
+    for name in ("verified_guests", "verified_digits"):
+        if name in state.facts:
+            console.print(f"  {state.facts[name]}")
     sudo = "" if os.geteuid() == 0 else "sudo "
-    console.print(f"\nTry:  {sudo}./lab mnist.classify --url {files}/mnist/digits/7.png")
-    console.print("      ./lab status        ./lab test --fast        ./lab down")
+    tries = ["./lab status        ./lab test --fast        ./lab down"]
+    if "ovs" in state.facts:
+        tries.insert(0, f"{sudo}./lab guest.start a --queues 2")
+    if "files_url" in state.facts:
+        url = f"{state.facts['files_url']}/mnist/digits/7.png"
+        tries.insert(0, f"{sudo}./lab mnist.classify --url {url}")
+    console.print("\nTry:  " + "\n      ".join(tries))

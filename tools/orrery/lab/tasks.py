@@ -56,17 +56,21 @@ def status(
     json: str = "",
     show_secrets: bool = False,
 ) -> None:
-    """Show what runs, where, and whether it answers."""
+    """Show what runs and answers, ports, queues and the cores that poll them."""
+    from orrery.guest import overview
+
     this = lab(inventory, extra)
     state = this.state()
     answers = lab_status.ask(state)
     secrets = this.credentials() if show_secrets else ""
     lab_status.show(this.settings.lab_name, state, answers, secrets)
+    datapath = overview.look(state)
+    overview.print_out(datapath)
     services = [
         {"name": a.service.name, "address": a.service.address, "healthy": a.healthy}
         for a in answers
     ]
-    write_json(json, {"services": services})
+    write_json(json, {"services": services, **datapath.as_mapping()})
 
 
 @lab_task(positional=["name"])

@@ -1,0 +1,1 @@
+"""One guest: starting it, talking to it, stopping it."""

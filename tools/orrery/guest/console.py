@@ -1,0 +1,63 @@
+"""A terminal on a guest's serial console; Ctrl-] leaves it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+from orrery.errors import GuestError
+
+LEAVE = b"\x1d"
+CHUNK = 4096
+
+
+def attach(path: Path, name: str) -> None:
+    """Relay between the terminal and the console until Ctrl-], the end of input or of the guest.
+
+    Raises:
+        GuestError: The console cannot be reached.
+    """
+    with socket.socket(socket.AF_UNIX) as console:
+        try:
+            console.connect(str(path))
+        except OSError as error:
+            raise GuestError(f"console of guest {name}: {error.strerror}") from error
+        with _raw(sys.stdin.fileno()):
+            _relay(console, sys.stdin.fileno(), sys.stdout.fileno())
+
+
+def _relay(console: socket.socket, keyboard: int, screen: int) -> None:
+    while True:
+        ready = select.select([console.fileno(), keyboard], [], [])[0]
+        if console.fileno() in ready:
+            said = console.recv(CHUNK)
+            if not said:
+                return
+            os.write(screen, said)
+        if keyboard in ready:
+            typed = os.read(keyboard, CHUNK)
+            before, leave, _ = typed.partition(LEAVE)
+            console.sendall(before)
+            if leave or not typed:
+                return
+
+
+@contextlib.contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    """Hand every key on as it is; a file or pipe stays as it is."""
+    if not os.isatty(descriptor):
+        yield
+        return
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -1,0 +1,245 @@
+"""A guest as data: its QEMU command line, and the rules that fail silently when broken."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from orrery.errors import ConfigurationError, UsageError
+from orrery.network.backends import PATHS, Backend
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,9}")
+"""`tap-` and `vh-` and the name have to fit into the 15 characters of an interface's name."""
+
+BOOT_OPTIONS = (
+    "console=ttyS0",
+    "quiet",
+    "panic=-1",
+    "tsc=reliable",
+    # Each of these saves time that a guest under TCG would spend on testing itself.
+    "cryptomgr.notests",
+    "no_timer_check",
+    "8250.nr_uarts=1",
+    "random.trust_cpu=on",
+)
+VECTORS_BESIDE_QUEUES = 2
+"""Interrupts of virtio-net for its configuration and its control queue (virtio 1.2, 5.1.2)."""
+AGENT_PORT = "org.qemu.guest_agent.0"
+PEOPLE_MAC = "52:54:00:ff:00:01"
+"""Of the interface that people use; every guest has its own network behind it."""
+
+
+class Accel(StrEnum):
+    """What executes the guest's instructions."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class Backing(StrEnum):
+    """What the guest's memory is made of."""
+
+    MEMFD = "memfd"
+    HUGEPAGES = "hugepages"
+    PRIVATE = "private"
+
+
+CPU_MODEL = {Accel.KVM: "host", Accel.TCG: "qemu64"}
+"""TCG emulates the plainest model fastest; `max` is for programs that need SSE4 or AVX."""
+
+
+@dataclass(frozen=True)
+class Nic:
+    """The measured interface.
+
+    Attributes:
+        queues: Queue pairs.
+        msix: Whether each queue has its own interrupt; without, all share one.
+        socket: Of vhost-user; QEMU listens, the switch connects, so that it may restart.
+        descriptors: Of the tap, one for each queue pair.
+    """
+
+    backend: Backend
+    mac: str
+    queues: int = 1
+    msix: bool = True
+    socket: Path | None = None
+    descriptors: tuple[int, ...] = ()
+
+    @property
+    def vectors(self) -> int:
+        """Interrupt vectors of the device."""
+        return 2 * self.queues + VECTORS_BESIDE_QUEUES if self.msix else 0
+
+    def arguments(self) -> list[str]:
+        """Its part of the command line."""
+        multi = "on" if self.queues > 1 else "off"
+        device = f"virtio-net-pci,netdev=net0,mac={self.mac},mq={multi},vectors={self.vectors}"
+        words = ["-device", f"{device},romfile="]
+        if self.backend is Backend.VHOST_USER:
+            return [
+                *["-chardev", f"socket,id=vhost0,path={self.socket},server=on,wait=off"],
+                *["-netdev", f"vhost-user,id=net0,chardev=vhost0,queues={self.queues}"],
+                *words,
+            ]
+        many = len(self.descriptors) > 1
+        numbers = ":".join(map(str, self.descriptors))
+        netdev = f"tap,id=net0,{'fds' if many else 'fd'}={numbers}"
+        netdev += f",vhost={'on' if self.backend is Backend.VHOST_NET else 'off'}"
+        return ["-netdev", netdev, *words]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest.
+
+    Attributes:
+        program: QEMU.
+        folder: Its run files: sockets, logs.
+        memory_mb: Memory [MB].
+        address: Of the measured interface with prefix length; empty for none.
+        ssh_port: On 127.0.0.1 of the host, forwarded to the guest's 22; 0 for no such interface.
+        keys: Folder with `id_ed25519.pub` and `host_key`.
+        hugepages: Mount that guests' memory comes from with `Backing.HUGEPAGES`.
+        boot_options: Further words of the kernel's command line.
+    """
+
+    name: str
+    program: Path
+    kernel: Path
+    initrd: Path
+    folder: Path
+    accel: Accel
+    cpus: int = 2
+    memory_mb: int = 256
+    backing: Backing = Backing.MEMFD
+    nic: Nic | None = None
+    address: str = ""
+    ssh_port: int = 0
+    keys: Path | None = None
+    hugepages: Path | None = None
+    cpu_model: str = ""
+    boot_options: tuple[str, ...] = field(default=())
+
+    @property
+    def monitor(self) -> Path:
+        """Socket of QMP."""
+        return self.folder / "monitor.sock"
+
+    @property
+    def agent(self) -> Path:
+        """Socket of the guest agent's channel."""
+        return self.folder / "agent.sock"
+
+    @property
+    def console(self) -> Path:
+        """Socket of the serial console."""
+        return self.folder / "console.sock"
+
+    @property
+    def console_log(self) -> Path:
+        """All that the console has said; readiness is read from here, not from the socket."""
+        return self.folder / "console.log"
+
+    def check(self) -> None:
+        """Enforce what would otherwise fail without a word.
+
+        Raises:
+            UsageError: The name is none, or numbers are out of range.
+            ConfigurationError: Memory or queues do not fit the backend.
+        """
+        if not NAME.fullmatch(self.name):
+            raise UsageError(
+                f"guest name '{self.name}': needed is a small letter, then up to nine of "
+                "a-z, 0-9 and - (it becomes part of an interface's name)"
+            )
+        if self.nic is None:
+            return
+        if self.nic.backend is Backend.VHOST_USER and self.backing is Backing.PRIVATE:
+            raise ConfigurationError(
+                f"guest {self.name}: vhost-user needs memory that the switch can map (share=on), "
+                "and private memory was asked for: the guest would start and every packet would "
+                "be lost without a word. Use --memory-backing memfd or hugepages."
+            )
+        route = PATHS[self.nic.backend]
+        if route.tap and len(self.nic.descriptors) != self.nic.queues:
+            raise ConfigurationError(
+                f"guest {self.name}: {len(self.nic.descriptors)} tap queues for "
+                f"{self.nic.queues} queue pairs"
+            )
+
+    def advice(self) -> str:
+        """What the user should know about this machine; empty when nothing."""
+        if self.nic is None or self.nic.queues <= self.cpus:
+            return ""
+        return (
+            f"{self.nic.queues} queue pairs with {self.cpus} CPUs: a guest enables only as many as "
+            f"it has CPUs, so they are switched on after the start and share CPUs. "
+            f"--cpus {self.nic.queues} gives each its own."
+        )
+
+    def argv(self) -> list[str | Path]:
+        """The command line."""
+        words: list[str | Path] = [self.program, "-name", self.name]
+        words += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        words += self._processor()
+        words += self._memory()
+        words += ["-kernel", self.kernel, "-initrd", self.initrd]
+        words += ["-append", " ".join((*BOOT_OPTIONS, *self.boot_options))]
+        words += self._channels()
+        words += self._identity()
+        # The measured device comes first, so that it gets the first place on the bus everywhere.
+        words += self.nic.arguments() if self.nic else []
+        words += self._people()
+        words += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
+        words += ["-device", "virtio-rng-pci,rng=rng0"]
+        return words
+
+    def _processor(self) -> list[str]:
+        accel = "tcg,thread=multi" if self.accel is Accel.TCG else "kvm"
+        model = self.cpu_model or CPU_MODEL[self.accel]
+        return ["-accel", accel, "-cpu", model, "-smp", str(self.cpus)]
+
+    def _memory(self) -> list[str]:
+        size = f"size={self.memory_mb}M"
+        kinds = {
+            Backing.MEMFD: f"memory-backend-memfd,id=ram0,{size},share=on",
+            Backing.HUGEPAGES: (
+                f"memory-backend-file,id=ram0,{size},mem-path={self.hugepages},share=on"
+            ),
+            Backing.PRIVATE: f"memory-backend-ram,id=ram0,{size}",
+        }
+        machine = "q35,memory-backend=ram0"
+        return ["-machine", machine, "-m", str(self.memory_mb), "-object", kinds[self.backing]]
+
+    def _channels(self) -> list[str]:
+        log = f"logfile={self.console_log},logappend=off"
+        return [
+            *["-chardev", f"socket,id=serial0,path={self.console},server=on,wait=off,{log}"],
+            *["-serial", "chardev:serial0"],
+            *["-qmp", f"unix:{self.monitor},server=on,wait=off"],
+            *["-device", "virtio-serial-pci"],
+            *["-chardev", f"socket,id=agent0,path={self.agent},server=on,wait=off"],
+            *["-device", f"virtserialport,chardev=agent0,name={AGENT_PORT}"],
+        ]
+
+    def _identity(self) -> list[str]:
+        words = ["-fw_cfg", f"name=opt/orrery/name,string={self.name}"]
+        if self.address:
+            words += ["-fw_cfg", f"name=opt/orrery/address,string={self.address}"]
+        if self.keys is not None:
+            public = self.keys / "id_ed25519.pub"
+            words += ["-fw_cfg", f"name=opt/orrery/authorized_key,file={public}"]
+            words += ["-fw_cfg", f"name=opt/orrery/host_key,file={self.keys / 'host_key'}"]
+        return words
+
+    def _people(self) -> list[str]:
+        if not self.ssh_port:
+            return []
+        forward = f"hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22"
+        return [
+            *["-netdev", f"user,id=people0,{forward}"],
+            *["-device", f"virtio-net-pci,netdev=people0,mac={PEOPLE_MAC},romfile="],
+        ]

@@ -1,0 +1,1 @@
+"""What guests are connected to: the lab's namespace, its bridges, its switch and the backends."""

@@ -1,0 +1,244 @@
+"""The lab's Open vSwitch: its ports, the cores that poll their queues, its log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orrery import shell
+from orrery.errors import HostError
+
+TIMEOUT_S = 15
+GUEST = "orrery_guest"
+"""Key in `external_ids` of a port that a guest holds."""
+
+_CORE = re.compile(r"pmd thread numa_id (-?\d+) core_id (\d+):")
+_QUEUE = re.compile(r"port:\s+(\S+)\s+queue-id:\s+(\d+)\s+\((enabled|disabled)\)")
+_NO_MEMPOOL = re.compile(r"[Ff]ailed to create (?:mempool|memory pool)")
+_FIRST_LINE = "|00001|"
+
+
+@dataclass(frozen=True)
+class PolledQueue:
+    """A receive queue of a port and the core whose PMD polls it."""
+
+    port: str
+    queue: int
+    core: int
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a bridge.
+
+    Attributes:
+        guest: The guest that holds it; empty for one of the lab's own.
+        error: Why it does not work; empty where it does.
+        link: `up`, `down` or empty.
+    """
+
+    bridge: str
+    name: str
+    kind: str
+    tag: int | None
+    guest: str
+    error: str
+    link: str
+    statistics: Mapping[str, int]
+    status: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One running instance of Open vSwitch.
+
+    Attributes:
+        database: `unix:/path` of its database server.
+        control: Socket of ovs-vswitchd for ovs-appctl.
+        log: Its log.
+        vhost_dir: Folder of vhost-user sockets.
+    """
+
+    database: str
+    control: str
+    log: Path
+    vhost_dir: Path
+
+    def vsctl(self, *words: str, wait: bool = True) -> str:
+        """Run ovs-vsctl; its output.
+
+        Raises:
+            HostError: It failed, or the switch does not answer.
+        """
+        argv = ["ovs-vsctl", f"--db={self.database}", f"--timeout={TIMEOUT_S}"]
+        argv += [] if wait else ["--no-wait"]
+        return shell.run([*argv, *words], timeout_s=TIMEOUT_S + 5).stdout
+
+    def appctl(self, *words: str) -> str:
+        """Run ovs-appctl; its output.
+
+        Raises:
+            HostError: The switch does not answer.
+        """
+        argv = ["ovs-appctl", f"--timeout={TIMEOUT_S}", "-t", self.control, *words]
+        return shell.run(argv, timeout_s=TIMEOUT_S + 5).stdout
+
+    def ports(self) -> list[Port]:
+        """All ports of all bridges."""
+        bridges = {
+            str(row["name"]): _list(row["ports"]) for row in self._rows("Bridge", "name,ports")
+        }
+        ports = {str(row["_uuid"]): row for row in self._rows("Port", "_uuid,name,tag,interfaces")}
+        columns = "_uuid,name,type,error,link_state,statistics,status,external_ids"
+        interfaces = {str(row["_uuid"]): row for row in self._rows("Interface", columns)}
+        return [
+            _port(bridge, ports[port], interfaces[interface])
+            for bridge, members in sorted(bridges.items())
+            for port in members
+            if port in ports
+            for interface in _list(ports[port]["interfaces"])
+            if interface in interfaces
+        ]
+
+    def port(self, name: str) -> Port | None:
+        """One port."""
+        return next((port for port in self.ports() if port.name == name), None)
+
+    def add_port(
+        self,
+        bridge: str,
+        name: str,
+        *,
+        kind: str,
+        guest: str,
+        tag: int | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add a guest's port and wait until the switch has taken it.
+
+        Raises:
+            HostError: The name is taken, or the switch says why it cannot have it.
+        """
+        taken = self.port(name)
+        if taken is not None:
+            owner = f"the guest {taken.guest}" if taken.guest else "no guest of this lab"
+            raise HostError(
+                f"port {name} is there already, on {taken.bridge}, and belongs to {owner}. "
+                "Stop that guest, or choose another name."
+            )
+        words = ["add-port", bridge, name]
+        words += [f"tag={tag}"] if tag is not None else []
+        words += ["--", "set", "Interface", name, f"external_ids:{GUEST}={guest}"]
+        words += [f"type={kind}"] if kind else []
+        words += [f"options:{key}={value}" for key, value in sorted((options or {}).items())]
+        self.vsctl(*words)
+        made = self.port(name)
+        if made is not None and made.error:
+            self.remove_port(name)
+            raise HostError(f"port {name} on {bridge}: {made.error}{self.why()}")
+
+    def remove_port(self, name: str) -> None:
+        """Be without a port."""
+        self.vsctl("--if-exists", "del-port", name)
+
+    def polled(self) -> list[PolledQueue]:
+        """Which core polls which queue."""
+        return parse_polled(self.appctl("dpif-netdev/pmd-rxq-show"))
+
+    def why(self) -> str:
+        """What the log says about a port that does not work; empty when nothing is known."""
+        lines = self.errors()
+        if any(_NO_MEMPOOL.search(line) for line in lines):
+            return (
+                ". DPDK cannot make a memory pool: the mempool driver is missing "
+                "(package librte-mempool-ring) or the huge pages do not suffice "
+                "(hugepages_count). Run ./lab up."
+            )
+        return f". Its log: {lines[-1]}" if lines else ""
+
+    def errors(self) -> list[str]:
+        """Lines of level ERR or EMER since the switch was started.
+
+        Raises:
+            HostError: The log cannot be read.
+        """
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise HostError(f"{self.log}: {error.strerror}") from error
+        return parse_errors(text)
+
+    def _rows(self, table: str, columns: str) -> list[dict[str, Any]]:
+        return parse_rows(self.vsctl("--format=json", f"--columns={columns}", "list", table))
+
+
+def parse_rows(text: str) -> list[dict[str, Any]]:
+    """Rows of ovs-vsctl's JSON table, with sets as lists, maps as dicts, uuids as text."""
+    data = json.loads(text or '{"headings": [], "data": []}')
+    return [
+        {name: _value(cell) for name, cell in zip(data["headings"], row, strict=True)}
+        for row in data["data"]
+    ]
+
+
+def parse_polled(text: str) -> list[PolledQueue]:
+    """Read `dpif-netdev/pmd-rxq-show`."""
+    found = []
+    core = -1
+    for line in text.splitlines():
+        head = _CORE.search(line)
+        core = int(head[2]) if head else core
+        queue = _QUEUE.search(line)
+        if queue:
+            found.append(PolledQueue(queue[1], int(queue[2]), core, queue[3] == "enabled"))
+    return found
+
+
+def parse_errors(text: str) -> list[str]:
+    """Error lines of the last run of an Open vSwitch daemon; its first line has number 00001."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines) if _FIRST_LINE in line]
+    run = lines[starts[-1] :] if starts else lines
+    return [line for line in run if "|ERR|" in line or "|EMER|" in line]
+
+
+def _value(cell: Any) -> Any:
+    if isinstance(cell, list) and len(cell) == 2:
+        kind, content = cell
+        if kind == "map":
+            return {key: _value(value) for key, value in content}
+        if kind == "set":
+            return [_value(one) for one in content]
+        if kind == "uuid":
+            return str(content)
+    return cell
+
+
+def _list(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def _text(value: Any) -> str:
+    """A column that may be empty, which OVSDB gives as an empty set."""
+    return "" if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _port(bridge: str, port: Mapping[str, Any], interface: Mapping[str, Any]) -> Port:
+    statistics = interface["statistics"]
+    tag = port["tag"]
+    return Port(
+        bridge=bridge,
+        name=str(port["name"]),
+        kind=str(interface["type"]) or "system",
+        tag=tag if isinstance(tag, int) else None,
+        guest=str(interface["external_ids"].get(GUEST, "")),
+        error=_text(interface["error"]),
+        link=_text(interface["link_state"]),
+        statistics={key: int(value) for key, value in statistics.items()},
+        status={key: str(value) for key, value in interface["status"].items()},
+    )
