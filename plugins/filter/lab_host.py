@@ -10,8 +10,12 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 
-def lab_gateway(subnet: str) -> str:
+def lab_gateway(subnet: str, variable: str = "lab_function_subnet") -> str:
     """First address of an IPv4 network in CIDR notation: the host's own in it.
+
+    Args:
+        subnet: The network.
+        variable: Where it was set, for messages.
 
     Raises:
         AnsibleFilterError: It is no network, or one with fewer than eight addresses.
@@ -20,11 +24,10 @@ def lab_gateway(subnet: str) -> str:
         network = ipaddress.IPv4Network(subnet)
     except ValueError as error:
         raise AnsibleFilterError(
-            f"lab_function_subnet: '{subnet}' is no IPv4 network ({error}). "
-            "Write it like 10.161.33.0/24."
+            f"{variable}: '{subnet}' is no IPv4 network ({error}). Write it like 10.161.33.0/24."
         ) from error
     if network.num_addresses < 8:
-        raise AnsibleFilterError(f"lab_function_subnet: '{subnet}' is smaller than a /29.")
+        raise AnsibleFilterError(f"{variable}: '{subnet}' is smaller than a /29.")
     return str(network.network_address + 1)
 
 
