@@ -153,10 +153,10 @@ def test_traffic_resumes_by_itself_when_the_switch_is_killed(
 ) -> None:
     """OVS is killed and its supervisor starts it again, under two guests that go on."""
     with running({"t-a": {"people": False}, "t-b": {"people": False}}) as (one, other):
-        before = bench.switch_pid(guests)
+        before = switch(guests.state).pid()
         # Bounded by the function itself: traffic that does not come back is an error.
         assert bench.outage(guests, one, other, before) > 0
-        assert bench.switch_pid(guests) != before
+        assert switch(guests.state).pid() != before
         assert registry.alive(one.pid)
         assert registry.alive(other.pid)
     assert json.loads(lab_state_path.read_text())["facts"]["ovs"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,8 @@ LOG = """2026-11-25T00:33:19Z|00001|vlog|INFO|opened log file
 2026-11-25T00:35:19Z|00001|vlog|INFO|opened log file
 2026-11-25T00:35:20Z|00016|dpdk|INFO|VHOST_CONFIG: read message VHOST_USER_SET_VRING_ERR
 2026-11-25T00:35:21Z|00020|netdev_dpdk|ERR|Failed to create mempool "ovs1"
-2026-11-25T00:35:22Z|00021|bridge|EMER|gone
+2026-11-25T00:35:22Z|00001|netdev_dpdk(ovs_vhost2)|INFO|first line of another thread
+2026-11-25T00:35:23Z|00021|bridge|EMER|gone
 """
 
 
@@ -85,3 +89,19 @@ def test_a_log_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     gone = switch.Switch("unix:/nowhere", "/nowhere", tmp_path / "none", tmp_path)
     with pytest.raises(HostError, match="none: No such file"):
         gone.errors()
+
+
+def test_allowed_errors_are_left_out(this: switch.Switch) -> None:
+    quiet = replace(this, log_allowed=(r"\|netdev_dpdk\|ERR\|", r"\|bridge\|EMER\|"))
+    assert quiet.errors() == []
+    assert quiet.why() == ""
+
+
+def test_the_process_is_the_one_that_listens(this: switch.Switch, tmp_path: Path) -> None:
+    path = tmp_path / "ctl"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert replace(this, control=str(path)).pid() == os.getpid()
+    with pytest.raises(HostError, match="the switch does not answer"):
+        replace(this, control=str(path)).pid()

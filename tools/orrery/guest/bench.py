@@ -109,7 +109,7 @@ def measure(
         with started(guests, scenario.backend, ["bench-a", "bench-b"]) as pair:
             figures.pair.append(max(entry.boot_s for entry in pair))
             advance(1)
-            pid = switch_pid(guests)
+            pid = switch(guests.state).pid()
             figures.idle.append(load(pid, scenario.idle_s))
             figures.outage.append(outage(guests, pair[0], pair[1], pid))
         advance(1)
@@ -127,19 +127,6 @@ def started(guests: Guests, backend: Backend, names: list[str]) -> Iterator[list
         for name in names:
             if guests.registry.of(name).exists():
                 guests.stop(name)
-
-
-def switch_pid(guests: Guests) -> int:
-    """Process of the lab's ovs-vswitchd, as it says itself.
-
-    Raises:
-        MeasurementError: Its pid file cannot be read.
-    """
-    path = Path(switch(guests.state).control).with_name("vswitchd.pid")
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MeasurementError(f"{path}: no process id of the switch: {error}") from error
 
 
 def load(pid: int, seconds: float) -> float:

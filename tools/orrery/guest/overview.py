@@ -23,6 +23,7 @@ class Datapath:
     Attributes:
         there: Whether the lab has a virtualisation half.
         acceleration: `kvm` or `tcg`.
+        why: Which CPUs the switch uses, and why.
         problem: Why the switch could not be asked; empty where it answered.
     """
 
@@ -32,6 +33,7 @@ class Datapath:
     ports: tuple[Port, ...] = ()
     polled: tuple[PolledQueue, ...] = ()
     guests: tuple[Entry, ...] = ()
+    why: str = ""
     problem: str = ""
 
     def as_mapping(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def look(state: LabState) -> Datapath:
     found = replace(
         found,
         acceleration=str((state.facts.get("acceleration") or {}).get("chosen", "")),
+        why=str(state.facts["ovs"].get("why", "")),
         guests=tuple(Registry(state.lab_name).entries()),
     )
     if os.geteuid() != 0:
@@ -72,6 +75,8 @@ def print_out(found: Datapath) -> None:
     if found.problem:
         console.print(found.problem)
     else:
+        if found.why:
+            console.print(f"switch: {found.why}", soft_wrap=True)
         show.ports(found.ports, found.polled)
     console.print()
     show.guests(found.lab_name, found.guests)

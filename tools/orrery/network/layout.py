@@ -85,4 +85,5 @@ def switch(state: LabState) -> Switch:
         control=str(found["control"]),
         log=Path(str(found["log"])),
         vhost_dir=Path(str(found["vhost_dir"])),
+        log_allowed=tuple(found.get("log_allowed") or ()),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,13 @@ TIMEOUT_S = 15
 GUEST = "orrery_guest"
 """Key in `external_ids` of a port that a guest holds."""
 
+# struct ucred, unix(7): process, user, group
+_UCRED = struct.Struct("3i")
 _CORE = re.compile(r"pmd thread numa_id (-?\d+) core_id (\d+):")
 _QUEUE = re.compile(r"port:\s+(\S+)\s+queue-id:\s+(\d+)\s+\((enabled|disabled)\)")
 _NO_MEMPOOL = re.compile(r"[Ff]ailed to create (?:mempool|memory pool)")
-_FIRST_LINE = "|00001|"
+# Every thread numbers its own lines; the main one begins with its log file or its processors.
+_FIRST_LINE = re.compile(r"\|00001\|(?:ovs_numa|vlog)\|")
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,14 @@ class Switch:
         control: Socket of ovs-vswitchd for ovs-appctl.
         log: Its log.
         vhost_dir: Folder of vhost-user sockets.
+        log_allowed: Patterns of error lines that mean no harm.
     """
 
     database: str
     control: str
     log: Path
     vhost_dir: Path
+    log_allowed: tuple[str, ...] = ()
 
     def vsctl(self, *words: str, wait: bool = True) -> str:
         """Run ovs-vsctl; its output.
@@ -162,7 +169,7 @@ class Switch:
         return f". Its log: {lines[-1]}" if lines else ""
 
     def errors(self) -> list[str]:
-        """Lines of level ERR or EMER since the switch was started.
+        """Lines of level ERR or EMER since the switch was started, but for those that are allowed.
 
         Raises:
             HostError: The log cannot be read.
@@ -171,7 +178,26 @@ class Switch:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise HostError(f"{self.log}: {error.strerror}") from error
-        return parse_errors(text)
+        return [
+            line
+            for line in parse_errors(text)
+            if not any(re.search(pattern, line) for pattern in self.log_allowed)
+        ]
+
+    def pid(self) -> int:
+        """Process of ovs-vswitchd: the one that listens at its control socket.
+
+        Raises:
+            HostError: Nobody does.
+        """
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(TIMEOUT_S)
+                client.connect(self.control)
+                peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except OSError as error:
+            raise HostError(f"{self.control}: the switch does not answer: {error}") from error
+        return int(_UCRED.unpack(peer)[0])
 
     def _rows(self, table: str, columns: str) -> list[dict[str, Any]]:
         return parse_rows(self.vsctl("--format=json", f"--columns={columns}", "list", table))
@@ -200,9 +226,9 @@ def parse_polled(text: str) -> list[PolledQueue]:
 
 
 def parse_errors(text: str) -> list[str]:
-    """Error lines of the last run of an Open vSwitch daemon; its first line has number 00001."""
+    """Error lines of the last run of an Open vSwitch daemon."""
     lines = text.splitlines()
-    starts = [number for number, line in enumerate(lines) if _FIRST_LINE in line]
+    starts = [number for number, line in enumerate(lines) if _FIRST_LINE.search(line)]
     run = lines[starts[-1] :] if starts else lines
     return [line for line in run if "|ERR|" in line or "|EMER|" in line]
 
