@@ -19,11 +19,12 @@ from orrery.guest.monitor import Agent, Monitor
 from orrery.guest.registry import Entry, Registry
 from orrery.network import backends
 from orrery.network.backends import PATHS, Backend
-from orrery.network.layout import part
+from orrery.network.layout import part, switch
 from orrery.state import LabState
 
 READY_TIMEOUT_S = {Accel.KVM: 30.0, Accel.TCG: 90.0}
 SOCKET_TIMEOUT_S = 10.0
+LINK_TIMEOUT_S = 10.0
 POLL_S = 0.02
 LOG_LINES = 8
 Say = Callable[[str], object]
@@ -91,6 +92,8 @@ class Guests:
                 entry, ready=True, boot_s=round(time.monotonic() - began, 3)
             )
             self._enable_queues(entry)
+            if entry.socket:
+                self._await_link(entry, process)
         except BaseException:
             with self.registry.locked():
                 self._clean(entry)
@@ -259,6 +262,22 @@ class Guests:
                     f"{self._last_words(entry)}"
                 )
             time.sleep(POLL_S)
+
+    def _await_link(self, entry: Entry, process: shell.Process) -> None:
+        """Wait until the switch polls the guest's rings.
+
+        Where DPDK cannot make a memory pool the port has no error and just never comes up.
+        """
+        this = switch(self.state)
+
+        def up() -> bool:
+            port = this.port(entry.port)
+            return port is not None and port.link == "up"
+
+        try:
+            self._await(up, entry, process, LINK_TIMEOUT_S, f"port {entry.port} does not come up")
+        except GuestError as error:
+            raise GuestError(f"{error}{this.why()}") from error
 
     def _last_words(self, entry: Entry) -> str:
         said = []

@@ -188,10 +188,10 @@ class Machine:
         words += self._memory()
         words += ["-kernel", self.kernel, "-initrd", self.initrd]
         words += ["-append", " ".join((*BOOT_OPTIONS, *self.boot_options))]
+        # The measured device comes first, so that it has the same place on the bus in every guest.
+        words += self.nic.arguments() if self.nic else []
         words += self._channels()
         words += self._identity()
-        # The measured device comes first, so that it gets the first place on the bus everywhere.
-        words += self.nic.arguments() if self.nic else []
         words += self._people()
         words += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
         words += ["-device", "virtio-rng-pci,rng=rng0"]
