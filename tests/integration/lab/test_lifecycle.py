@@ -59,6 +59,9 @@ def _traces() -> list[str]:
         shown = "{{.Names}}" if kind[0] == "ps" else "{{.Name}}"
         shown = "{{.Repository}}" if kind[0] == "images" else shown
         found += [line for line in _docker(*kind, "--format", shown).split() if NAME in line]
+    found += [line for line in Path("/proc/mounts").read_text().splitlines() if f"/{NAME}/" in line]
+    found += [str(path) for path in Path("/run").glob(f"*{NAME}*")]
+    found += [str(path) for path in Path("/run/netns").glob(f"*{NAME}*")]
     found += [line for line in Path("/etc/passwd").read_text().splitlines() if NAME in line]
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -70,6 +73,21 @@ def _traces() -> list[str]:
     return found
 
 
+def _host() -> dict[str, Any]:
+    """What of the host's own a datapath could have changed."""
+    pools = Path("/sys/kernel/mm/hugepages").glob("*/nr_hugepages")
+    links = json.loads(shell.run(["ip", "-j", "link"], timeout_s=20).stdout)
+    return {
+        "huge pages": {str(path): path.read_text() for path in pools},
+        "kernels": sorted(path.name for path in Path("/boot").iterdir()),
+        "switch": os.path.realpath("/etc/alternatives/ovs-vswitchd"),
+        "boot": sorted(str(path) for path in Path("/etc").glob("rc?.d/*")),
+        # Engines of functions come and go beside this test.
+        "links": sorted(one["ifname"] for one in links if not one["ifname"].startswith("veth")),
+        "apt": sorted(path.name for path in Path("/etc/apt/sources.list.d").iterdir()),
+    }
+
+
 def _wait_for_line(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout is not None
     seen = ""
@@ -78,6 +96,12 @@ def _wait_for_line(process: subprocess.Popen[str], text: str) -> str:
         if text in line:
             return seen
     raise AssertionError(f"'{text}' was never printed:\n{seen}")
+
+
+@pytest.fixture(scope="module")
+def host_before() -> dict[str, Any]:
+    """The host as it was before the second lab."""
+    return _host()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,11 +142,12 @@ def users_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def test_check_mode_on_a_bare_host_changes_nothing(
-    checkout: Path, users_container: str, users_nginx: int
+    checkout: Path, users_container: str, users_nginx: int, host_before: dict[str, Any]
 ) -> None:
     done = _lab(checkout, "up", "--check", "--diff", *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert _traces() == []
+    assert _host() == host_before
 
 
 def test_an_interrupted_up_can_be_taken_up_again(checkout: Path) -> None:
@@ -176,6 +201,21 @@ def test_both_labs_answer(checkout: Path, tmp_path: Path) -> None:
     }
 
 
+def test_guests_of_both_labs_run_side_by_side_under_the_same_name(checkout: Path) -> None:
+    """Names, addresses and ports in a lab's namespace are its own."""
+    try:
+        for options in (OPTIONS, []):
+            done = _lab(checkout, "guest.start", "t-same", *options)
+            assert done.returncode == 0, done.stdout + done.stderr
+        done = _lab(checkout, "guest.ssh", "t-same", "--command", "ping -c 2 10.161.34.1", *OPTIONS)
+        assert "0% packet loss" in done.stdout, done.stdout + done.stderr
+    finally:
+        stopped = _lab(checkout, "guest.stop", "t-same")
+    # The second lab's is left for down to end.
+    assert stopped.returncode == 0
+    assert "t-same" in _lab(checkout, "guest.list", *OPTIONS).stdout
+
+
 def test_secrets_are_shown_only_when_asked_for(checkout: Path) -> None:
     key = json.loads((Path("/etc") / NAME / "credentials.json").read_text())["key"]
     assert key not in _lab(checkout, "status", *OPTIONS).stdout
@@ -219,11 +259,12 @@ def _is_engine(path: Path) -> bool:
 
 
 def test_down_leaves_no_trace_and_nothing_else_is_touched(
-    checkout: Path, users_container: str, users_nginx: int
+    checkout: Path, users_container: str, users_nginx: int, host_before: dict[str, Any]
 ) -> None:
     done = _lab(checkout, "down", "--purge", *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert _traces() == []
+    assert _host() == host_before
     running = _docker(
         "inspect", "--format", "{{.State.Running}} {{.RestartCount}}", users_container
     )

@@ -23,6 +23,7 @@ BOOT_OPTIONS = (
     "no_timer_check",
     "8250.nr_uarts=1",
     "random.trust_cpu=on",
+    "rcupdate.rcu_expedited=1",
 )
 VECTORS_BESIDE_QUEUES = 2
 """Interrupts of virtio-net for its configuration and its control queue (virtio 1.2, 5.1.2)."""

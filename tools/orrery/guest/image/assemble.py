@@ -174,22 +174,19 @@ def kernel_modules(source: Source, kernel: Kernel) -> list[cpio.Entry]:
     listed = kernel.modules / "modules.builtin"
     builtin_text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
     found = modules.resolve(
-        [*contents.channel_modules, *contents.boot_modules, *contents.on_demand_modules],
+        [*contents.boot_modules, *contents.on_demand_modules],
         modules.index(kernel.modules / "kernel"),
         modules.builtin(builtin_text),
         optional=contents.optional_modules,
     )
-
-    def line(names: Iterable[str]) -> str:
-        return " ".join(name for name in map(modules.normal, names) if name in found) + "\n"
-
+    boot = [modules.normal(name) for name in contents.boot_modules]
     folder = f"lib/modules/{kernel.version}"
     texts = {
         f"{folder}/modules.dep": modules.dependencies(found),
         f"{folder}/modules.alias": modules.aliases(found),
         # So that modprobe does not complain of what is part of the kernel.
         f"{folder}/modules.builtin": builtin_text,
-        "etc/modules": line(contents.channel_modules) + line(contents.boot_modules),
+        "etc/modules": " ".join(name for name in boot if name in found) + "\n",
     }
     return [
         *(cpio.file(f"{folder}/{module.file}", module.data) for module in found.values()),

@@ -24,7 +24,6 @@ class Contents:
     packages: tuple[str, ...]
     unneeded: tuple[str, ...]
     programs: tuple[str, ...]
-    channel_modules: tuple[str, ...]
     boot_modules: tuple[str, ...]
     on_demand_modules: tuple[str, ...]
     optional_modules: tuple[str, ...]
@@ -104,7 +103,6 @@ def parse(data: dict[str, Any]) -> Contents:
         packages=names("packages", "names"),
         unneeded=names("packages", "unneeded"),
         programs=names("programs", "names"),
-        channel_modules=names("modules", "channel"),
         boot_modules=names("modules", "boot"),
         on_demand_modules=names("modules", "on_demand"),
         optional_modules=names("modules", "optional"),
