@@ -42,6 +42,20 @@ def test_every_polled_queue_has_its_core() -> None:
     ]
 
 
+def test_custom_counters_of_a_port_are_read() -> None:
+    text = """OFPST_PORT reply (OF1.4) (xid=0x4): 1 ports
+  port  9: rx pkts=4, bytes=336, drop=0, errs=?, frame=?, over=?, crc=?
+           CUSTOM Statistics
+                      ovs_tx_retries=0, rx_q0_good_packets=5,
+                      rx_q1_good_packets=4,
+"""
+    assert switch.parse_counters(text) == {
+        "ovs_tx_retries": 0,
+        "rx_q0_good_packets": 5,
+        "rx_q1_good_packets": 4,
+    }
+
+
 def test_errors_are_those_of_the_last_run_and_of_their_level_only() -> None:
     errors = switch.parse_errors(LOG)
     assert [line.split("|")[3] for line in errors] == ["ERR", "EMER"]

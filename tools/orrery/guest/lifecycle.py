@@ -25,6 +25,7 @@ from orrery.state import LabState
 READY_TIMEOUT_S = {Accel.KVM: 30.0, Accel.TCG: 90.0}
 SOCKET_TIMEOUT_S = 10.0
 LINK_TIMEOUT_S = 10.0
+CHILD_TIMEOUT_S = 5.0
 POLL_S = 0.02
 LOG_LINES = 8
 Say = Callable[[str], object]
@@ -66,6 +67,7 @@ class Guests:
         self.state = state
         self.say = say
         self.registry = Registry(state.lab_name)
+        self._children: dict[str, shell.Process] = {}
 
     def start(self, wish: Wish, *, limit_s: float = 0, hopeless: Judge = _no_judge) -> Entry:
         """Start a guest and wait until it is ready.
@@ -214,6 +216,7 @@ class Guests:
                 stdout=machine.folder / "qemu.log",
                 descriptors=nic.descriptors if nic else (),
             )
+        self._children[wish.name] = process
         entry = self.registry.update(entry, pid=process.pid)
         if entry.socket:
             # The switch connects at once to a socket that is there, and otherwise a second later.
@@ -284,8 +287,7 @@ class Guests:
         for name in ("qemu.log", "console.log"):
             with contextlib.suppress(OSError):
                 text = (self.registry.of(entry.name) / name).read_text(errors="replace")
-                lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-                said += [f"{name}: {line}" for line in lines[-LOG_LINES:]]
+                said += [f"{name}: {line}" for line in telling(text)]
         return "\n".join(said) or "(neither QEMU nor the guest said anything)"
 
     def _enable_queues(self, entry: Entry) -> None:
@@ -298,8 +300,15 @@ class Guests:
     def _clean(self, entry: Entry) -> None:
         """End a guest's processes and remove its port and files."""
         self.registry.end_processes(entry.name)
+        self._reap(entry.name)
         wiring.disconnect(self.state, entry)
         self.registry.forget(entry.name)
+
+    def _reap(self, name: str) -> None:
+        """Take note of the end of a QEMU that this process started."""
+        child = self._children.pop(name, None)
+        if child is not None:
+            child.wait(CHILD_TIMEOUT_S)
 
     def _sweep(self) -> list[str]:
         removed = []
@@ -310,11 +319,19 @@ class Guests:
         for pid, name in self.registry.processes().items():
             if name not in known:
                 registry.end(pid)
+                self._reap(name)
                 removed.append(f"process {pid} of guest {name}")
-        removed += [f"port {name}" for name in wiring.sweep(self.state, known)]
+        removed += wiring.sweep(self.state, known)
         for text in removed:
             self.say(f"removed what an earlier run left behind: {text}")
         return removed
+
+
+def telling(text: str) -> list[str]:
+    """The lines of a log that tell most: those about a panic, and the last ones."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    panics = [line for line in lines[:-LOG_LINES] if "Kernel panic" in line]
+    return panics + lines[-LOG_LINES:]
 
 
 def is_ready(console_log: Path) -> bool:

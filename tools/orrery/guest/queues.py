@@ -12,7 +12,7 @@ from orrery.errors import GuestError
 from orrery.guest.lifecycle import Guests
 from orrery.guest.registry import Entry
 from orrery.network.layout import switch
-from orrery.network.switch import PolledQueue, Port
+from orrery.network.switch import PolledQueue
 
 AGENT_TIMEOUT_S = 20.0
 NIC = "eth0"
@@ -91,17 +91,25 @@ def look(guests: Guests, entry: Entry) -> Queues:
         ]
     most, current = parse_channels(said[0])
     device = said[3].rstrip().rpartition("/")[2]
-    port, polled = None, []
+    counters: dict[str, int] = {}
+    polled: list[PolledQueue] = []
     if entry.socket:
         this = switch(guests.state)
-        port, polled = this.port(entry.port), this.polled()
+        port = this.port(entry.port)
+        counters = this.counters(port) if port else {}
+        polled = [queue for queue in this.polled() if queue.port == entry.port]
     return Queues(
         guest=entry.name,
         backend=entry.backend,
         most=most,
         current=current,
         rows=rows(
-            most, current, parse_packets(said[1]), parse_interrupts(said[2], device), port, polled
+            most,
+            current,
+            parse_packets(said[1]),
+            parse_interrupts(said[2], device),
+            host_packets(counters),
+            polled,
         ),
     )
 
@@ -111,12 +119,20 @@ def rows(
     current: int,
     packets: Mapping[tuple[str, int], int],
     interrupts: Mapping[int, Sequence[int]],
-    port: Port | None,
+    received: Mapping[int, int],
     polled: Sequence[PolledQueue],
 ) -> tuple[QueueRow, ...]:
-    """Put both sides together, one row for each queue pair."""
-    cores = {one.queue: one.core for one in polled if port and one.port == port.name}
-    received = host_packets(port.statistics) if port else {}
+    """Put both sides together, one row for each queue pair.
+
+    Args:
+        most: Queue pairs of the device.
+        current: Queue pairs that the guest has enabled.
+        packets: The guest's, by direction and queue.
+        interrupts: The guest's, by queue.
+        received: Packets that the switch received from the guest, by queue.
+        polled: Queues of the guest's port.
+    """
+    cores = {one.queue: one.core for one in polled}
     return tuple(
         QueueRow(
             queue=queue,
@@ -166,10 +182,10 @@ def parse_interrupts(text: str, device: str) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def host_packets(statistics: Mapping[str, int]) -> dict[int, int]:
+def host_packets(counters: Mapping[str, int]) -> dict[int, int]:
     """Packets that a vhost-user port received from the guest, by queue."""
     found = {}
-    for name, value in statistics.items():
+    for name, value in counters.items():
         match = _HOST_STATISTIC.match(name)
         if match and (match[1] or match[3]) == "rx":
             found[int(match[2] or match[4])] = value

@@ -100,7 +100,7 @@ def disconnect(state: LabState, entry: Entry) -> None:
 
 
 def sweep(state: LabState, known: Collection[str]) -> list[str]:
-    """Remove ports of guests that are not known; their names."""
+    """Remove ports and sockets of guests that are not known; what that was."""
     if not isinstance(state.facts.get("ovs"), dict):
         return []
     this = switch(state)
@@ -108,10 +108,13 @@ def sweep(state: LabState, known: Collection[str]) -> list[str]:
         left = [port.name for port in this.ports() if port.guest and port.guest not in known]
     except OrreryError:
         # A switch that does not answer has no ports that could be in the way.
-        return []
+        left = []
     for name in left:
         this.remove_port(name)
-    return left
+    sockets = [path for path in this.vhost_dir.glob("*.sock") if path.stem not in known]
+    for path in sockets:
+        path.unlink(missing_ok=True)
+    return [f"port {name}" for name in left] + [f"socket {path}" for path in sockets]
 
 
 def address_in(network: str, index: int) -> str:

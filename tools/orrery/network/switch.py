@@ -22,6 +22,7 @@ GUEST = "orrery_guest"
 _UCRED = struct.Struct("3i")
 _CORE = re.compile(r"pmd thread numa_id (-?\d+) core_id (\d+):")
 _QUEUE = re.compile(r"port:\s+(\S+)\s+queue-id:\s+(\d+)\s+\((enabled|disabled)\)")
+_COUNTER = re.compile(r"(\w+)=(\d+)")
 _NO_MEMPOOL = re.compile(r"[Ff]ailed to create (?:mempool|memory pool)")
 # Every thread numbers its own lines; the main one begins with its log file or its processors.
 _FIRST_LINE = re.compile(r"\|00001\|(?:ovs_numa|vlog)\|")
@@ -115,6 +116,13 @@ class Switch:
     def port(self, name: str) -> Port | None:
         """One port."""
         return next((port for port in self.ports() if port.name == name), None)
+
+    def counters(self, port: Port) -> dict[str, int]:
+        """A port's own counters as they are now; the database has them up to five seconds late."""
+        management = Path(self.control).with_name(f"{port.bridge}.mgmt")
+        argv = ["ovs-ofctl", f"--timeout={TIMEOUT_S}", "-O", "OpenFlow14", "dump-ports"]
+        words = [*argv, f"unix:{management}", port.name]
+        return parse_counters(shell.run(words, timeout_s=TIMEOUT_S + 5).stdout)
 
     def add_port(
         self,
@@ -223,6 +231,12 @@ def parse_polled(text: str) -> list[PolledQueue]:
         if queue:
             found.append(PolledQueue(queue[1], int(queue[2]), core, queue[3] == "enabled"))
     return found
+
+
+def parse_counters(text: str) -> dict[str, int]:
+    """Custom statistics in what `ovs-ofctl dump-ports` prints of one port."""
+    own = text.partition("CUSTOM Statistics")[2]
+    return {name: int(value) for name, value in _COUNTER.findall(own)}
 
 
 def parse_errors(text: str) -> list[str]:
