@@ -123,6 +123,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 Found = dict[str, Any]
+RELEASE_URI = re.compile(r"'(\S+/)dists/(\S+)/InRelease'")
 APT_HELPER = "/usr/lib/apt/apt-helper"
 # Each is younger than the day the host was made; a clock before them is wrong.
 YOUNG_FILES = ("/var/lib/dpkg/status", "/etc/os-release", "/etc/passwd")
@@ -265,6 +266,11 @@ def last_line(*texts: str) -> str:
     return lines[-1][:200] if lines else ""
 
 
+def parse_uris(text: str) -> list[list[str]]:
+    """Mirror and release of each source in what `apt-get update --print-uris` prints."""
+    return [[found[1], found[2]] for found in map(RELEASE_URI.match, text.splitlines()) if found]
+
+
 def package_mirror(timeout_s: float) -> Found:
     """Fetch one small signature of the first package source, the way apt itself would."""
     where = "$(REPO_URI) $(RELEASE)"
@@ -272,6 +278,9 @@ def package_mirror(timeout_s: float) -> Found:
         ["apt-get", "indextargets", "--format", where, "Created-By: Packages"], timeout_s
     )
     rows = [line.split() for line in out.splitlines() if line.strip()]
+    if code == 0 and not rows:
+        # A machine that never ran apt-get update has sources all the same.
+        rows = parse_uris(run(["apt-get", "update", "--print-uris"], timeout_s)[1])
     if code != 0 or not rows or not Path(APT_HELPER).exists():
         reason = last_line(err) or "apt has no package source"
         return {"reachable": None if rows else False, "where": "", "detail": reason}

@@ -107,3 +107,11 @@ def test_programs_and_interpreters_are_found() -> None:
 
 def test_a_program_that_takes_too_long_is_given_up() -> None:
     assert lab_probe.run(["sleep", "30"], 0.1) == (124, "", "no answer within 0.1 s")
+
+
+def test_sources_of_a_machine_that_never_updated_are_read_from_the_plan() -> None:
+    plan = """'http://mirror.example/debian/dists/stable/InRelease' mirror_InRelease 0
+'http://mirror.example/debian/dists/stable/main/binary-amd64/Packages.xz' mirror_Packages 0
+"""
+    assert lab_probe.parse_uris(plan) == [["http://mirror.example/debian/", "stable"]]
+    assert lab_probe.parse_uris("") == []
