@@ -16,8 +16,8 @@ description:
 options:
   abi: {type: str, required: true, description: "Number in the names of the libraries, C(23)."}
   huge_dir: {type: path, required: true, description: Mount of huge pages.}
-  megabytes: {type: int, default: 64, description: Memory that EAL takes for the trial [MB].}
-  timeout_s: {type: int, default: 60, description: How long the trial may take [s].}
+  megabytes: {type: int, default: 64, description: "Memory that EAL takes for the trial [MB]."}
+  timeout_s: {type: int, default: 60, description: "How long the trial may take [s]."}
 attributes:
   check_mode: {support: full}
 author: Orrery

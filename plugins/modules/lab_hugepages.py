@@ -18,7 +18,7 @@ options:
   lab_name: {type: str, required: true, description: Lab that the pages belong to.}
   state_file: {type: path, required: true, description: State file that remembers the share.}
   count: {type: int, required: true, description: Pages that the lab needs.}
-  size_kb: {type: int, required: true, description: Size of a page [kB].}
+  size_kb: {type: int, required: true, description: "Size of a page [kB]."}
   mount: {type: path, required: true, description: Where they are mounted.}
   numa_node: {type: str, default: "", description: Node of the pages; empty lets the kernel spread.}
   max_share_percent:

@@ -64,7 +64,7 @@ lcore_cpus: {description: CPUs of the rest., type: list, elements: int, returned
 pmd_mask: {description: The former as a mask., type: str, returned: always}
 lcore_mask: {description: The latter as a mask., type: str, returned: always}
 socket_mem: {description: Value of C(dpdk-socket-mem)., type: str, returned: always}
-pmd_sleep_us: {description: How long an idle PMD sleeps [us]., type: int, returned: always}
+pmd_sleep_us: {description: "How long an idle PMD sleeps [us].", type: int, returned: always}
 sleep_column: {description: Setting that says so; may be empty., type: str, returned: always}
 version: {description: Version of Open vSwitch; may be empty., type: str, returned: always}
 why: {description: One sentence., type: str, returned: always}

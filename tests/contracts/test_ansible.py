@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.contracts import tree
 
@@ -86,3 +88,13 @@ def test_a_template_begins_with_who_wrote_it(path: Path) -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=tree.relative)
 def test_a_template_carries_no_date(path: Path) -> None:
     assert not DATE.findall(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", tree.matching("plugins/modules/*.py"), ids=tree.relative)
+def test_the_documentation_of_a_module_is_yaml(path: Path) -> None:
+    """ansible-doc and ansible-lint only print an error where it is none."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            if names & {"DOCUMENTATION", "EXAMPLES", "RETURN"}:
+                assert yaml.safe_load(str(node.value.value)) is not None

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from orrery import shell
+from tests.support import hugepages
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -75,17 +76,23 @@ def _traces() -> list[str]:
 
 def _host() -> dict[str, Any]:
     """What of the host's own a datapath could have changed."""
-    pools = Path("/sys/kernel/mm/hugepages").glob("*/nr_hugepages")
+    with hugepages.held():
+        pages = hugepages.size()
     links = json.loads(shell.run(["ip", "-j", "link"], timeout_s=20).stdout)
     return {
-        "huge pages": {str(path): path.read_text() for path in pools},
+        "huge pages": pages,
         "kernels": sorted(path.name for path in Path("/boot").iterdir()),
         "switch": os.path.realpath("/etc/alternatives/ovs-vswitchd"),
-        "boot": sorted(str(path) for path in Path("/etc").glob("rc?.d/*")),
-        # Engines of functions come and go beside this test.
-        "links": sorted(one["ifname"] for one in links if not one["ifname"].startswith("veth")),
+        # Labs and engines of other tests come and go beside this one.
+        "boot": sorted(str(path) for path in Path("/etc").glob("rc?.d/*") if _steady(path.name)),
+        "links": sorted(one["ifname"] for one in links if _steady(one["ifname"])),
         "apt": sorted(path.name for path in Path("/etc/apt/sources.list.d").iterdir()),
     }
+
+
+def _steady(name: str) -> bool:
+    """Whether a name belongs neither to a container nor to another test's lab."""
+    return NAME in name or not re.search(r"^veth|(?:^|\d\d)t-", name)
 
 
 def _wait_for_line(process: subprocess.Popen[str], text: str) -> str:

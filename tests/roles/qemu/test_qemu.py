@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from orrery import shell
 from orrery.state import StateFile
 from tests.roles.qemu.apt_world import BACKPORTS, AptWorld
+from tests.roles.qemu.users_libvirt import UsersLibvirt
 from tests.support.roles import RoleRun
 
 pytestmark = pytest.mark.root
@@ -251,3 +254,24 @@ def test_rejects_backports_where_there_are_none(run_role: RunRole, bare: dict[st
     run = run_role("qemu", values, expect_failure=True)
     assert "qemu_method is backports, and for " in run.text
     assert "no such suite is needed or known. Set qemu_method to auto or distribution" in run.text
+
+
+def test_a_domain_of_the_users_runs_on_under_the_libvirt_that_it_had(
+    tmp_path: Path, run_role: RunRole
+) -> None:
+    if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("no libvirtd here: ./lab up installs one")
+    # The path of its socket has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="t-lv-"))
+    libvirt = UsersLibvirt(folder, PROGRAM)
+    try:
+        before, packages = libvirt.domain(), packages_of_this_host()
+        assert before[0] == "running"
+        assert before[1]
+        for state in ("present", "absent"):
+            run_role("qemu", inputs_of(tmp_path, qemu_state=state))
+            assert libvirt.domain() == before
+        assert packages_of_this_host() == packages
+    finally:
+        libvirt.end()
+        shutil.rmtree(folder)
