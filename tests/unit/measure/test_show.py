@@ -34,6 +34,15 @@ def test_a_table_has_a_line_for_each_row_and_a_reason_for_the_unstable() -> None
     assert lines[3].startswith("overhead is unstable: the middle half spreads over 800%")
 
 
+def test_a_scenario_that_all_rows_have_is_said_once() -> None:
+    rows = [Row.of("cold side=target", metric, "ms", [1, 2, 3, 4, 5]) for metric in ("a", "b")]
+    made = record.make(Cold("target"), rows, {}, started=record.begin())
+    out = io.StringIO()
+    show.show(made, Console(file=out, width=80))
+    assert out.getvalue().count("cold side=target") == 1
+    assert out.getvalue().splitlines()[0].strip() == "cold side=target"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (3.14159, "3.14"), (12345.6, "12,346")]
 )

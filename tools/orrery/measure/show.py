@@ -9,9 +9,16 @@ from orrery.measure.record import Record, Row
 
 
 def table(record: Record, title: str = "") -> Table:
-    """One line per row of the record: median, spread, trials, and whether it is stable."""
-    shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    shown.add_column("scenario", overflow="fold")
+    """One line per row of the record: median, spread, trials, and whether it is stable.
+
+    A scenario that all rows have is said once, above them.
+    """
+    scenarios = {row.scenario for row in record.rows}
+    common = scenarios.pop() if len(scenarios) == 1 else ""
+    heading = title or common or None
+    shown = Table(title=heading, title_justify="left", box=None, pad_edge=False)
+    if not common:
+        shown.add_column("scenario", overflow="fold")
     shown.add_column("metric", no_wrap=True)
     for heading in ("median", "low", "high"):
         shown.add_column(heading, justify="right", no_wrap=True)
@@ -19,7 +26,7 @@ def table(record: Record, title: str = "") -> Table:
     shown.add_column("trials", justify="right", no_wrap=True)
     shown.add_column("stable", no_wrap=True)
     for row in record.rows:
-        shown.add_row(*_cells(row))
+        shown.add_row(*([] if common else [row.scenario]), *_cells(row))
     return shown
 
 
@@ -42,4 +49,4 @@ def figure(value: float) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     verdict = "yes" if row.stable else "no"
     numbers = (figure(row.median), figure(row.low), figure(row.high))
-    return (row.scenario, row.metric, *numbers, row.unit, str(len(row.trials)), verdict)
+    return (row.metric, *numbers, row.unit, str(len(row.trials)), verdict)
