@@ -123,7 +123,8 @@ def wanted_addresses(machine: Machine, params: dict[str, Any], record: Record) -
     Raises:
         PciError: One of them may not be taken.
     """
-    names = params["devices"] if params["state"] == "present" else []
+    # -e dpdk_bind= arrives as one name that is empty.
+    names = [name for name in params["devices"] if name] if params["state"] == "present" else []
     ours = {name: record.find(name) for name in names}
     kept = {address for address in ours.values() if address and machine.driver(address) == VFIO}
     rest = [name for name in names if ours[name] not in kept]

@@ -21,6 +21,12 @@ NAME = "t-guestnet"
 SPACE = Namespace(NAME)
 
 
+def addresses() -> list[str]:
+    """IPv4 addresses of the bridge."""
+    found = SPACE.links()["br-lan"]["addr_info"]
+    return [one["local"] for one in found if one["family"] == "inet"]
+
+
 @pytest.fixture
 def values(tmp_path: Path, run_role: RunRole) -> Iterator[dict[str, Any]]:
     chosen = {
@@ -40,11 +46,8 @@ def test_the_namespace_comes_with_its_bridge_and_goes_without_a_trace(
     assert not SPACE.exists()
 
     run_role("guest_network", values)
-    bridge = SPACE.links()["br-lan"]
-    assert bridge["linkinfo"]["info_kind"] == "bridge"
-    assert [one["local"] for one in bridge["addr_info"] if one["family"] == "inet"] == [
-        "10.161.95.1"
-    ]
+    assert SPACE.links()["br-lan"]["linkinfo"]["info_kind"] == "bridge"
+    assert addresses() == ["10.161.95.1"]
     assert run_role("guest_network", values).changed == 0
     assert run_role("guest_network", values, check=True).changed == 0
     facts = StateFile(tmp_path / "lab" / "state.json").read().facts
@@ -54,11 +57,45 @@ def test_the_namespace_comes_with_its_bridge_and_goes_without_a_trace(
     SPACE.remove()
     run_role("guest_network", values)
     assert SPACE.exists()
+    run_role("guest_network", {**values, "lab_lan_subnet": "10.161.96.0/24"})
+    assert addresses() == ["10.161.96.1"]
 
     run_role("guest_network", {**values, "guest_network_state": "absent"})
     assert not SPACE.exists()
     assert run_role("guest_network", {**values, "guest_network_state": "absent"}).changed == 0
     assert "br-lan" not in shell.run(["ip", "-brief", "link"], timeout_s=10).stdout
+
+
+def test_the_namespace_goes_when_the_lab_s_python_is_gone(
+    values: dict[str, Any], run_role: RunRole, tmp_path: Path
+) -> None:
+    run_role("guest_network", values)
+    gone = {**values, "lab_python": str(tmp_path / "python"), "guest_network_state": "absent"}
+    assert run_role("guest_network", gone, check=True).changed > 0
+    assert SPACE.exists()
+    run_role("guest_network", gone)
+    assert not SPACE.exists()
+    assert run_role("guest_network", gone).changed == 0
+
+
+def test_what_goes_is_the_namespace_that_the_lab_made(
+    values: dict[str, Any], run_role: RunRole
+) -> None:
+    run_role("guest_network", values)
+    other = {**values, "lab_namespace": f"{NAME}-other"}
+    run = run_role("guest_network", other, expect_failure=True)
+    assert f"in the network namespace {NAME}. Set lab_namespace to {NAME}, or run" in run.text
+    run_role("guest_network", {**other, "guest_network_state": "absent"})
+    assert not SPACE.exists()
+
+
+def test_a_bridge_that_cannot_be_made_leaves_no_namespace_that_the_next_run_refuses(
+    values: dict[str, Any], run_role: RunRole
+) -> None:
+    # The loopback of a new namespace has that name, and is no bridge.
+    run = run_role("guest_network", {**values, "guest_network_bridge": "lo"}, expect_failure=True)
+    assert f"lo in the namespace {NAME} is no bridge" in run.text
+    assert not SPACE.exists()
 
 
 def test_a_namespace_of_somebody_else_is_refused_and_stays(

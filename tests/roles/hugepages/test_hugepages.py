@@ -194,6 +194,8 @@ def test_systemd_gets_a_unit_of_the_lab(run_role: RunRole, tmp_path: Path) -> No
     run = run_role("hugepages", values, check=True)
     assert f"after: /etc/systemd/system/{LAB}-hugepages.service" in run.output
     assert f"+ExecStart={tmp_path}/etc-{LAB}/hugepages.sh" in run.output
+    # What a user has in sysctl.conf or dpdk.conf sets the pool's size, and would undo ours later.
+    assert "+After=systemd-sysctl.service dpdk.service" in run.output
 
 
 def test_the_script_adds_the_pages_once_a_boot(

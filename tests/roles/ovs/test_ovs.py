@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -346,6 +347,28 @@ def test_a_killed_switch_comes_back_with_dpdk_bridges_and_addresses(
     lab.vsctl("wait-until", "Open_vSwitch", ".", "cur_cfg>=0", "dpdk_initialized=true")
     assert lab.vsctl("list-br") == "br-ovs"
     await_value(lambda: ADDRESS.partition("/")[0] in addresses("br-ovs"), "address of br-ovs")
+
+
+def test_after_a_boot_the_switch_waits_for_its_database_and_all_is_as_before(
+    lab: Lab, first: RoleRun
+) -> None:
+    lab.run()
+    for name in ("vswitchd", "ovsdb"):
+        subprocess.run([f"/etc/init.d/{LAB}-{name}", "stop"], check=True, timeout=30)
+        shutil.rmtree(f"/run/{LAB}-{name}")
+    shutil.rmtree(lab.run_dir / "ovs")
+    shutil.rmtree(lab.run_dir / "vhost")
+    Namespace(LAB).remove()
+    told = lab.log.read_text().count("database connection failed")
+    subprocess.run([f"/etc/init.d/{LAB}-vswitchd", "start"], check=True, timeout=20)
+    await_value(lambda: any("ovs-vsctl" in one for one in processes()), "the switch's start")
+    subprocess.run([f"/etc/init.d/{LAB}-ovsdb", "start"], check=True, timeout=20)
+    await_value(lambda: "br-ovs" in lab.appctl("dpif/show"), "the bridge")
+    await_value(lambda: ADDRESS.partition("/")[0] in addresses("br-ovs"), "its address")
+    assert lab.log.read_text().count("database connection failed") == told
+    assert (lab.run_dir / "vhost").is_dir()
+    again = lab.run()
+    assert again.changed == 0, again.changed_tasks
 
 
 def test_a_bridge_of_that_name_with_another_datapath_is_refused(lab: Lab, first: RoleRun) -> None:

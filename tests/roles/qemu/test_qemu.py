@@ -114,6 +114,18 @@ def test_defaults_use_the_qemu_that_is_there_beside_one_that_runs(
         shell.stop(users, timeout_s=10)
 
 
+def test_packages_may_come_as_text(run_role: RunRole, tmp_path: Path) -> None:
+    if not PROGRAM.exists():
+        pytest.skip("there is no QEMU: run ./lab up first")
+    texts = {"qemu_packages": "qemu-system-x86, qemu-utils", "qemu_libvirt_packages": ""}
+    lists = {"qemu_packages": ["qemu-system-x86", "qemu-utils"], "qemu_libvirt_packages": []}
+    as_texts, as_lists = (
+        run_role("qemu", {**inputs_of(tmp_path), **values}, check=True) for values in (texts, lists)
+    )
+    assert as_texts.text == as_lists.text
+    assert as_texts.changed_tasks == as_lists.changed_tasks
+
+
 def test_a_bare_host_would_get_qemu_and_libvirt_from_the_further_suite(
     run_role: RunRole, world: AptWorld, bare: dict[str, Any]
 ) -> None:

@@ -25,8 +25,10 @@ SETTINGS = {
         'cgroup_controllers = []\nnamespaces = []\nstdio_handler = "file"\n'
     ),
 }
-# In a mount namespace of its own the daemon sees these folders as libvirt's.
+# In a mount namespace of its own the daemon sees these folders as libvirt's, and no huge pages: it
+# ends where it cannot look into a mount of a lab that is up, which its /run hides.
 START = """set -e
+umount --lazy --all --types hugetlbfs
 mount -t tmpfs none /run
 mkdir /run/libvirt
 mount --bind {folder}/etc /etc/libvirt

@@ -149,6 +149,12 @@ def test_a_nic_that_is_named_no_longer_goes_back(machine: Fake, path: Path) -> N
     assert (machine.driver(FIRST), machine.driver(SECOND)) == ("ixgbe", "vfio-pci")
 
 
+def test_an_empty_name_is_none(machine: Fake, path: Path) -> None:
+    assert apply(machine, path, "") == ([], [])
+    apply(machine, path, "eth1")
+    assert apply(machine, path, "") == ([], [FIRST])
+
+
 def test_a_boot_is_noticed_and_the_nic_bound_again(machine: Fake, path: Path) -> None:
     apply(machine, path, "eth1")
     machine.write(machine.device(FIRST) / "driver" / "unbind", FIRST)

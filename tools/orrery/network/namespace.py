@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -25,6 +26,7 @@ _CLONE_NEWNET = 0x40000000
 _TUNSETIFF = 0x400454CA
 _IFF_TAP = 0x0002
 _IFF_MULTI_QUEUE = 0x0100
+_IFF_TUN_EXCL = 0x8000
 _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
 
@@ -77,7 +79,7 @@ class Namespace:
         return {entry["ifname"]: entry for entry in entries if "ifname" in entry}
 
     def have_bridge(self, name: str, address: str) -> bool:
-        """Have a Linux bridge with an address, up; whether something was missing.
+        """Have a Linux bridge with one IPv4 address, up; whether something was to be done.
 
         Raises:
             HostError: An interface of that name is no bridge.
@@ -91,7 +93,10 @@ class Namespace:
                 f"{name} in the namespace {self.name} is no bridge. Remove it: "
                 f"ip -n {self.name} link delete {name}"
             )
-        return self.have_address(name, address) or link is None
+        stale = self._other_addresses(link or {}, address)
+        for other in stale:
+            self.ip("address", "delete", other, "dev", name)
+        return self.have_address(name, address) or link is None or bool(stale)
 
     def have_address(self, name: str, address: str) -> bool:
         """Have an interface up, with this address; whether something was missing."""
@@ -104,6 +109,16 @@ class Namespace:
             self.ip("link", "set", name, "up")
             missing = True
         return missing
+
+    @staticmethod
+    def _other_addresses(link: dict[str, Any], address: str) -> list[str]:
+        """IPv4 addresses that an interface has from an earlier setting."""
+        return [
+            found
+            for entry in link.get("addr_info", ())
+            if entry["family"] == "inet"
+            and (found := f"{entry['local']}/{entry['prefixlen']}") != address
+        ]
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -146,11 +161,19 @@ class Namespace:
             with self.entered():
                 for _ in range(queues):
                     descriptors.append(os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-                    request = struct.pack("16sH22x", name.encode(), flags)
+                    # The first one makes it: one that is there already is somebody else's.
+                    first = 0 if len(descriptors) > 1 else _IFF_TUN_EXCL
+                    request = struct.pack("16sH22x", name.encode(), flags | first)
                     fcntl.ioctl(descriptors[-1], _TUNSETIFF, request)
         except OSError as error:
             _close(descriptors)
-            raise HostError(f"tap {name} cannot be made through {TUN}: {error.strerror}") from error
+            why = error.strerror
+            if error.errno == errno.EBUSY:
+                why = (
+                    f"an interface of that name is there already. Stop what has it, or remove it: "
+                    f"ip -n {self.name} link delete {name}"
+                )
+            raise HostError(f"tap {name} cannot be made through {TUN}: {why}") from error
         except BaseException:
             _close(descriptors)
             raise

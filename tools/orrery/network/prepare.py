@@ -22,17 +22,29 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     """Do what `options.state` says; `changed`.
 
     Raises:
-        ConfigurationError: The bridge's name or address is none.
+        ConfigurationError: The bridge's name or address is none, or the lab has another namespace.
         HostError: A namespace of that name is somebody else's.
     """
     namespace = Namespace(options.namespace)
-    ours = _recorded(options.state_file) == options.namespace
+    recorded = _recorded(options.state_file)
     if options.state == "absent":
-        return {"changed": ours and namespace.remove()}
+        # By the record: whoever takes a lab down may have forgotten what it was made with.
+        return {"changed": bool(recorded) and Namespace(recorded).remove()}
     _check(options.bridge, options.address)
-    _refuse_foreign(namespace, ours)
-    layout = Layout(namespace, options.bridge, options.address, {})
-    return {"changed": layout.restore()}
+    _refuse_move(recorded, namespace)
+    _refuse_foreign(namespace, recorded == namespace.name)
+    return {"changed": _restore(Layout(namespace, options.bridge, options.address, {}))}
+
+
+def _restore(layout: Layout) -> bool:
+    """Have the layout; a namespace that did not get that far goes, for nothing records it yet."""
+    there = layout.namespace.exists()
+    try:
+        return layout.restore()
+    except BaseException:
+        if not there:
+            layout.namespace.remove()
+        raise
 
 
 def _recorded(state_file: Path) -> str:
@@ -41,6 +53,15 @@ def _recorded(state_file: Path) -> str:
         return ""
     fact = StateFile(state_file).read().facts.get("network") or {}
     return str(fact.get("namespace", ""))
+
+
+def _refuse_move(recorded: str, namespace: Namespace) -> None:
+    if recorded and recorded != namespace.name and Namespace(recorded).exists():
+        raise ConfigurationError(
+            f"lab_namespace is {namespace.name}, and this lab's switch and guests are in the "
+            f"network namespace {recorded}. Set lab_namespace to {recorded}, or run ./lab down "
+            "first."
+        )
 
 
 def _refuse_foreign(namespace: Namespace, ours: bool) -> None:
