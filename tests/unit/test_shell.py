@@ -31,6 +31,11 @@ def test_a_missing_program_is_named() -> None:
         shell.run(["no-such-program"], timeout_s=20)
 
 
+def test_a_log_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(shell.CommandError, match="true: cannot be started: No such file"):
+        shell.start(["true"], stdout=tmp_path / "gone" / "log")
+
+
 def test_what_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with pytest.raises(shell.CommandError, match="did not end within 0.5 s"):

@@ -157,8 +157,8 @@ def start(
     """
     words = [str(word) for word in argv]
     with contextlib.ExitStack() as stack:
-        sink = subprocess.DEVNULL if stdout is None else stack.enter_context(stdout.open("ab"))
         try:
+            sink = subprocess.DEVNULL if stdout is None else stack.enter_context(stdout.open("ab"))
             return subprocess.Popen(
                 words,
                 cwd=cwd,

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from orrery import shell
 from orrery.errors import GuestError, HostError
 from orrery.guest import bench, choose, registry
 from orrery.guest.lifecycle import Guests
-from orrery.guest.machine import Accel
+from orrery.guest.machine import Accel, Backing
 from orrery.guest.registry import Entry
 from orrery.network.backends import Backend
-from orrery.network.layout import switch
+from orrery.network.layout import Layout, switch
 from tests.integration.guest.conftest import Running
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
@@ -78,6 +79,54 @@ def test_a_killed_command_leaves_nothing_that_the_next_does_not_remove(
     Guests(guests.state, say=said.append).sweep()
     assert "guest t-broken" in "".join(said)
     assert traces(guests, "t-broken") == []
+
+
+def test_a_guest_that_is_stopped_while_it_starts_says_so_and_its_name_is_free(
+    guests: Guests, running: Running
+) -> None:
+    """The first start must not take away what the second one of that name has."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        first = pool.submit(Guests(guests.state).start, wish(guests, "t-stop", backend=None))
+        await_true(lambda: (entry := Entry.read(guests.registry.of("t-stop"))) and entry.pid)
+        guests.stop("t-stop")
+        with running({"t-stop": {"people": False}}) as (entry,):
+            with pytest.raises(GuestError, match="t-stop was stopped while it was being started"):
+                first.result()
+            assert registry.alive(entry.pid)
+            assert guests.registry.entry("t-stop") == entry
+    assert traces(guests, "t-stop") == []
+
+
+def test_a_guest_of_a_killed_measurement_is_gone_at_the_next_start(
+    checkout: Path, guests: Guests
+) -> None:
+    words = ["guest.cpu", "--work", "50000", "-e", f"lab_name={guests.state.lab_name}"]
+    command = shell.start([checkout / "lab", *words], cwd=checkout)
+    folder = guests.registry.of("cpu-tcg")
+    await_true(lambda: (entry := Entry.read(folder)) and entry.ready)
+    os.kill(command.pid, signal.SIGKILL)
+    command.wait(10)
+    assert "guest cpu-tcg" in guests.sweep()
+    assert traces(guests, "cpu-tcg") == []
+
+
+def test_a_tap_name_that_is_taken_is_refused_and_the_tap_stays(guests: Guests) -> None:
+    space = Layout.of(guests.state).namespace
+    space.ip("tuntap", "add", "dev", "tap-t-taken", "mode", "tap")
+    try:
+        with pytest.raises(HostError, match=r"tap tap-t-taken .* is there already\. Stop what"):
+            guests.start(wish(guests, "t-taken", backend=Backend.VIRTIO_NET))
+        assert "tap-t-taken" in space.links()
+    finally:
+        space.ip("link", "delete", "tap-t-taken")
+    assert traces(guests, "t-taken") == []
+
+
+def test_too_few_huge_pages_name_the_variable(guests: Guests) -> None:
+    too_much = {"backing": Backing.HUGEPAGES, "memory_mb": 1 << 18}
+    with pytest.raises(HostError, match=r"free, 131072 needed .* Set hugepages_count"):
+        guests.start(wish(guests, "t-pages", **too_much))
+    assert traces(guests, "t-pages") == []
 
 
 def test_a_process_and_a_port_without_a_folder_are_found(guests: Guests, running: Running) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 
 from orrery.errors import ConfigurationError, GuestError
 from orrery.guest import accel, interrupts, trials
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests, TakenError, Wish
 from orrery.guest.machine import Accel
 from orrery.guest.trials import Trials, Verdict
+from orrery.guest.waiting import CrashError
 from orrery.state import LabState
 
 STATE = LabState("t-accel", facts={"qemu": {"version": "10.0.2"}, "guest_image": {"id": "i1"}})
@@ -100,10 +103,37 @@ def test_a_processor_without_a_basic_feature_ends_the_trial_early() -> None:
 
 
 def test_a_crash_of_qemu_means_shared_interrupts() -> None:
-    crash = GuestError("guest try-msix: QEMU ended by signal 11 before the guest was ready.\n")
+    crash = CrashError("guest try-msix: QEMU ended by signal 11 before the guest was ready.\n")
     verdict = interrupts.decide(FakeGuests(crash), Accel.TCG)
     assert verdict.answer == interrupts.SHARED
     assert "vectors=0" in verdict.why
+
+
+def test_a_trial_that_somebody_stopped_decides_nothing() -> None:
+    stopped = TakenError("guest try-kvm was stopped while it was being started")
+    with pytest.raises(TakenError):
+        accel.decide(FakeGuests(stopped))
+    assert accel.decide(FakeGuests(None)).answer == Accel.KVM
+
+
+def test_two_at_once_make_one_trial() -> None:
+    made = []
+
+    def attempt() -> Verdict:
+        made.append(1)
+        time.sleep(0.1)
+        return Verdict("yes", "tried")
+
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        found = [pool.submit(Trials(STATE).verdict, "both", attempt) for _ in range(3)]
+        assert {one.result().answer for one in found} == {"yes"}
+    assert len(made) == 1
+
+
+def test_a_qemu_that_was_killed_decides_nothing_about_interrupts() -> None:
+    killed = GuestError("guest try-msix: QEMU ended by signal 9 before the guest was ready.\n")
+    with pytest.raises(GuestError, match="by signal 9"):
+        interrupts.decide(FakeGuests(killed), Accel.TCG)
 
 
 def test_another_failure_decides_nothing_about_interrupts() -> None:

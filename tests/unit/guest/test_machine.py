@@ -48,6 +48,12 @@ def test_memory_is_shared_by_default_and_from_huge_pages_on_request() -> None:
     assert "memory-backend-file,id=ram0,size=256M,mem-path=/run/t/hugepages,share=on" in huge
 
 
+def test_huge_pages_that_the_lab_has_not_are_refused() -> None:
+    # QEMU would make a file named None.
+    with pytest.raises(ConfigurationError, match="the lab has none"):
+        replace(MACHINE, backing=Backing.HUGEPAGES, hugepages=None).check()
+
+
 def test_private_memory_with_vhost_user_is_refused_since_packets_would_vanish() -> None:
     with pytest.raises(ConfigurationError, match=r"share=on.*every packet would be lost"):
         replace(MACHINE, backing=Backing.PRIVATE).check()

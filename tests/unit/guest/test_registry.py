@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orrery import shell
-from orrery.errors import GuestError
+from orrery.errors import GuestError, HostError
 from orrery.guest import registry
 from orrery.guest.registry import Entry, Registry
 
@@ -56,6 +56,41 @@ def test_a_dead_guest_and_a_start_broken_off_are_stale(guests: Registry) -> None
     guests.write(Entry("coming", 13, starter=os.getpid()))
     guests.write(Entry("broken", 14, pid=os.getpid(), starter=NO_PID))
     assert sorted(entry.name for entry in guests.stale()) == ["broken", "dead"]
+
+
+def test_a_guest_that_outlived_what_it_is_bound_to_is_stale(guests: Registry) -> None:
+    here = os.getpid()
+    guests.write(Entry("held", 11, pid=here, ready=True, bound=True, starter=here))
+    guests.write(Entry("lost", 12, pid=here, ready=True, bound=True, starter=NO_PID))
+    guests.write(Entry("free", 13, pid=here, ready=True, starter=NO_PID))
+    assert [entry.name for entry in guests.stale()] == ["lost"]
+
+
+def test_a_folder_belongs_to_one_start_only(guests: Registry) -> None:
+    first = guests.write(Entry("a", 11, run="1"))
+    assert guests.is_current(first)
+    guests.forget("a")
+    assert not guests.is_current(first)
+    guests.write(Entry("a", 11, run="2"))
+    assert not guests.is_current(first)
+
+
+def test_a_folder_that_a_broken_off_start_left_is_found(guests: Registry) -> None:
+    guests.write(Entry("a", 11))
+    (guests.folder / "b").mkdir()
+    assert guests.unreadable() == ["b"]
+
+
+def test_an_entry_that_cannot_be_written_is_an_error_for_the_user(guests: Registry) -> None:
+    guests.folder.mkdir()
+    (guests.folder / "a").touch()
+    with pytest.raises(HostError, match=r"guest a: .*/a cannot be written: File exists"):
+        guests.write(Entry("a", 11))
+
+
+def test_only_root_can_hold_the_lock_of_guests(guests: Registry) -> None:
+    with guests.locked():
+        assert guests.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_only_processes_with_the_marks_of_this_lab_are_ours(guests: Registry) -> None:

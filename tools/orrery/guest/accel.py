@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from orrery.errors import ConfigurationError, GuestError
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests, TakenError, Wish
 from orrery.guest.machine import CPU_MODEL, Accel
 from orrery.guest.trials import Trials, Verdict
 
@@ -47,17 +47,29 @@ def decide(guests: Guests, wanted: str = AUTO) -> Verdict:
 
 
 def attempt(guests: Guests) -> Verdict:
-    """Try KVM."""
+    """Try KVM.
+
+    Raises:
+        TakenError: Somebody stopped the trial's guest, which decides nothing.
+    """
     obstacle = _obstacle()
     if obstacle:
         return Verdict(Accel.TCG, f"tcg: {obstacle}")
     # The plain model shows what the host lacks at once; `host` is what guests get then.
     for model in (CPU_MODEL[Accel.TCG], CPU_MODEL[Accel.KVM]):
         wish = Wish(
-            name="try-kvm", accel=Accel.KVM, backend=None, cpus=1, people=False, cpu_model=model
+            name="try-kvm",
+            accel=Accel.KVM,
+            backend=None,
+            cpus=1,
+            people=False,
+            cpu_model=model,
+            bound=True,
         )
         try:
             guests.start(wish, limit_s=TRIAL_TIMEOUT_S, hopeless=judge)
+        except TakenError:
+            raise
         except GuestError as error:
             return Verdict(Accel.TCG, f"tcg: a trial guest does not run under KVM: {reason(error)}")
         guests.stop(wish.name)

@@ -119,7 +119,9 @@ def measure(
 @contextlib.contextmanager
 def started(guests: Guests, backend: Backend, names: list[str]) -> Iterator[list[Entry]]:
     """Guests that are started at once, and are gone afterwards."""
-    wishes = [choose.wish(guests, name, backend=backend, people=False) for name in names]
+    wishes = [
+        choose.wish(guests, name, backend=backend, people=False, bound=True) for name in names
+    ]
     try:
         with ThreadPoolExecutor(max_workers=len(names)) as pool:
             yield list(pool.map(guests.start, wishes))

@@ -37,16 +37,25 @@ def _relay(console: socket.socket, keyboard: int, screen: int) -> None:
     while True:
         ready = select.select([console.fileno(), keyboard], [], [])[0]
         if console.fileno() in ready:
-            said = console.recv(CHUNK)
+            # QEMU that is killed resets the connection.
+            said = _received(console)
             if not said:
                 return
             os.write(screen, said)
         if keyboard in ready:
             typed = os.read(keyboard, CHUNK)
             before, leave, _ = typed.partition(LEAVE)
-            console.sendall(before)
+            with contextlib.suppress(ConnectionError):
+                console.sendall(before)
             if leave or not typed:
                 return
+
+
+def _received(console: socket.socket) -> bytes:
+    try:
+        return console.recv(CHUNK)
+    except ConnectionError:
+        return b""
 
 
 @contextlib.contextmanager

@@ -106,7 +106,9 @@ def measure(
 @contextlib.contextmanager
 def running(guests: Guests, accel: Accel) -> Iterator[Entry]:
     """A guest without measured interface that is gone afterwards."""
-    entry = guests.start(Wish(f"cpu-{accel}", accel, backend=None, cpus=1, people=False))
+    entry = guests.start(
+        Wish(f"cpu-{accel}", accel, backend=None, cpus=1, people=False, bound=True)
+    )
     try:
         yield entry
     finally:

@@ -6,10 +6,10 @@ device with MSI-X; without MSI-X (`vectors=0`) all queues share one interrupt, a
 
 from __future__ import annotations
 
-from orrery.errors import GuestError
 from orrery.guest.lifecycle import Guests, Wish
 from orrery.guest.machine import Accel
 from orrery.guest.trials import Trials, Verdict
+from orrery.guest.waiting import CrashError
 from orrery.network.backends import Backend
 
 MSIX = "msix"
@@ -27,13 +27,18 @@ def attempt(guests: Guests, accel: Accel) -> Verdict:
     Raises:
         GuestError: It does not boot, for another reason than a crash of QEMU.
     """
-    wish = Wish(name="try-msix", accel=accel, backend=Backend.VHOST_USER, queues=2, people=False)
+    wish = Wish(
+        name="try-msix",
+        accel=accel,
+        backend=Backend.VHOST_USER,
+        queues=2,
+        people=False,
+        bound=True,
+    )
     version = guests.state.facts["qemu"]["version"]
     try:
         guests.start(wish)
-    except GuestError as error:
-        if "QEMU ended by signal" not in str(error):
-            raise
+    except CrashError:
         return Verdict(
             SHARED,
             f"QEMU {version} crashes when a vhost-user device has MSI-X, so that all its queues "

@@ -156,6 +156,11 @@ class Machine:
                 f"guest name '{self.name}': needed is a small letter, then up to nine of "
                 "a-z, 0-9 and - (it becomes part of an interface's name)"
             )
+        if self.backing is Backing.HUGEPAGES and self.hugepages is None:
+            raise ConfigurationError(
+                f"guest {self.name}: memory from huge pages was asked for, and the lab has none. "
+                "Run ./lab up, or use --memory-backing memfd."
+            )
         if self.nic is None:
             return
         if self.nic.backend is Backend.VHOST_USER and self.backing is Backing.PRIVATE:

@@ -28,13 +28,15 @@ class Channel:
 
     Attributes:
         what: For messages, `monitor of guest a`.
+        patience_s: How long the other side may take to answer a connection [s].
     """
 
     negotiate = True
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, patience_s: float = CONNECT_TIMEOUT_S) -> None:
         self.path = path
         self.what = what
+        self.patience_s = patience_s
         self._runner = asyncio.Runner()
         self._client = QMPClient(what)
         self._client.await_greeting = self.negotiate
@@ -42,7 +44,7 @@ class Channel:
 
     def __enter__(self) -> Self:
         try:
-            self._do(self._client.connect(str(self.path)), CONNECT_TIMEOUT_S)
+            self._do(self._client.connect(str(self.path)), self.patience_s)
         except BaseException:
             self._runner.close()
             raise
@@ -56,7 +58,7 @@ class Channel:
     ) -> None:
         try:
             # A guest that is gone has closed the connection itself.
-            self._runner.run(_quietly(self._client.disconnect()))
+            self._runner.run(_quietly(self._client.disconnect(), self.patience_s))
         finally:
             self._runner.close()
 
@@ -179,12 +181,14 @@ class Agent(Channel):
 
 
 async def _bounded(work: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
-    return await asyncio.wait_for(work, timeout_s)
+    # Python 3.11's wait_for forgets Ctrl-C when it comes together with the answer.
+    async with asyncio.timeout(timeout_s):
+        return await work
 
 
-async def _quietly(work: Coroutine[Any, Any, Any]) -> None:
+async def _quietly(work: Coroutine[Any, Any, Any], timeout_s: float) -> None:
     try:
-        await asyncio.wait_for(work, CONNECT_TIMEOUT_S)
+        await asyncio.wait_for(work, timeout_s)
     except (QMPError, OSError, EOFError, TimeoutError):
         return
 

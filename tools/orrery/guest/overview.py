@@ -55,10 +55,10 @@ def look(state: LabState) -> Datapath:
         found,
         acceleration=str((state.facts.get("acceleration") or {}).get("chosen", "")),
         why=str(state.facts["ovs"].get("why", "")),
-        guests=tuple(Registry(state.lab_name).entries()),
     )
     if os.geteuid() != 0:
         return replace(found, problem="only root may ask the switch: run the command with sudo")
+    found = replace(found, guests=tuple(Registry(state.lab_name).entries()))
     switch = layout.switch(state)
     try:
         return replace(found, ports=tuple(switch.ports()), polled=tuple(switch.polled()))
@@ -72,11 +72,11 @@ def print_out(found: Datapath) -> None:
         return
     console = Console(highlight=False)
     console.print()
+    if found.why:
+        console.print(f"switch: {found.why}", soft_wrap=True)
     if found.problem:
         console.print(found.problem)
-    else:
-        if found.why:
-            console.print(f"switch: {found.why}", soft_wrap=True)
-        show.ports(found.ports, found.polled)
+        return
+    show.ports(found.ports, found.polled)
     console.print()
     show.guests(found.lab_name, found.guests)

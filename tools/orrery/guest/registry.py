@@ -38,7 +38,9 @@ class Entry:
         port: Its port on the switch; empty where it has none.
         address: With prefix length; empty for none.
         pid: QEMU.
-        starter: The process that starts it; of no meaning once it is ready.
+        run: Of this start only; a later guest of the same name has another.
+        starter: The process that starts it; of no meaning once it is ready, unless it is bound.
+        bound: Whether it ends with its starter.
         started: UTC, ISO 8601.
         boot_s: From QEMU's start until the guest was ready [s].
     """
@@ -58,7 +60,9 @@ class Entry:
     accel: str = ""
     msix: bool = True
     pid: int = 0
+    run: str = ""
     starter: int = 0
+    bound: bool = False
     ready: bool = False
     started: str = ""
     boot_s: float = 0.0
@@ -97,7 +101,9 @@ class Registry:
             HostError: The folder cannot be made; root is needed.
         """
         try:
-            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            # Whoever can open the folder can hold its lock.
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             handle = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise HostError(
@@ -110,11 +116,21 @@ class Registry:
             os.close(handle)
 
     def entries(self) -> list[Entry]:
-        """All guests, those that are being started or have died among them."""
-        if not self.folder.is_dir():
-            return []
-        found = (Entry.read(path) for path in sorted(self.folder.iterdir()) if path.is_dir())
+        """All guests, those that are being started or have died among them.
+
+        Raises:
+            HostError: Only root may look.
+        """
+        found = (Entry.read(path) for path in self._folders())
         return [entry for entry in found if entry is not None]
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [path for path in sorted(self.folder.iterdir()) if path.is_dir()]
+        except FileNotFoundError:
+            return []
+        except PermissionError as error:
+            raise HostError(f"{self.folder}: only root may look: use sudo") from error
 
     def entry(self, name: str) -> Entry:
         """One guest that runs.
@@ -131,13 +147,27 @@ class Registry:
             )
         return entry
 
+    def is_current(self, entry: Entry) -> bool:
+        """Whether a guest's folder is still that of this start."""
+        known = Entry.read(self.of(entry.name))
+        return known is not None and known.run == entry.run
+
     def write(self, entry: Entry) -> Entry:
-        """Write an entry as a whole."""
+        """Write an entry as a whole.
+
+        Raises:
+            HostError: The disk is full, or refuses it.
+        """
         folder = self.of(entry.name)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = folder / f".{ENTRY}"
-        draft.write_text(json.dumps(asdict(entry), indent=2) + "\n", encoding="utf-8")
-        draft.replace(folder / ENTRY)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.write_text(json.dumps(asdict(entry), indent=2) + "\n", encoding="utf-8")
+            draft.replace(folder / ENTRY)
+        except OSError as error:
+            raise HostError(
+                f"guest {entry.name}: {folder} cannot be written: {error.strerror}"
+            ) from error
         return entry
 
     def update(self, entry: Entry, **values: Any) -> Entry:
@@ -171,12 +201,17 @@ class Registry:
         return found
 
     def stale(self) -> list[Entry]:
-        """Guests that died, or whose start was broken off."""
+        """Guests that died, whose start was broken off, or that outlived what they are bound to."""
         return [
             entry
             for entry in self.entries()
-            if not (alive(entry.pid) if entry.ready else alive(entry.starter))
+            if (entry.ready and not alive(entry.pid))
+            or ((entry.bound or not entry.ready) and not alive(entry.starter))
         ]
+
+    def unreadable(self) -> list[str]:
+        """Names of folders without an entry, which a start that was broken off left."""
+        return [path.name for path in self._folders() if Entry.read(path) is None]
 
     def end_processes(self, name: str) -> None:
         """End what still runs for a guest."""
@@ -198,7 +233,10 @@ def alive(pid: int) -> bool:
     if pid <= 0:
         return False
     try:
-        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        # state and num_threads, proc(5): the first thread may end before the others, which hold
+        # memory and taps still.
+        return fields[0] != "Z" or int(fields[17]) > 1
     except (OSError, IndexError):
         return False
 

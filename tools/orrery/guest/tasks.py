@@ -134,7 +134,7 @@ def ssh(
     argv += ["-p", str(entry.ssh_port)]
     for key, value in options.items():
         argv += ["-o", f"{key}={value}"]
-    argv += ["root@127.0.0.1", *([command] if command else [])]
+    argv += ["root@127.0.0.1", *(["--", command] if command else [])]
     code = shell.stream(argv, timeout_s=7 * 86400.0)
     write_json(json, {"guest": entry.name, "code": code})
     if code != 0:

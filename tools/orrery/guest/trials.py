@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +53,14 @@ class Trials:
         return Verdict(**found) if found else None
 
     def verdict(self, name: str, attempt: Callable[[], Verdict]) -> Verdict:
-        """What an earlier trial came to, or comes to now."""
+        """What an earlier trial came to, or comes to now; two at once make one trial."""
         known = self.known(name)
         if known is not None:
             return known
-        verdict = attempt()
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with self._alone():
+            return self.known(name) or self._keep(name, attempt())
+
+    def _keep(self, name: str, verdict: Verdict) -> Verdict:
         verdicts = {**self._read(), name: asdict(verdict)}
         draft = self.path.with_suffix(".draft")
         draft.write_text(
@@ -66,8 +70,20 @@ class Trials:
         draft.replace(self.path)
         return verdict
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from trying meanwhile: their trial's guest has the same name."""
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = self.path.with_suffix(".lock")
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     def _read(self) -> Mapping[str, Mapping[str, Any]]:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
             data = json.loads(self.path.read_text(encoding="utf-8"))
             if data.get("made_with") == self._made_with:
                 return dict(data["verdicts"])

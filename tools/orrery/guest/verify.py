@@ -42,7 +42,7 @@ def verify(guests: Guests) -> Verified:
         GuestError: A guest does not start.
     """
     wishes = [
-        choose.wish(guests, name, backend=backend, queues=QUEUE_PAIRS, people=False)
+        choose.wish(guests, name, backend=backend, queues=QUEUE_PAIRS, people=False, bound=True)
         for name, backend in (
             ("verify-a", Backend.VHOST_USER),
             ("verify-b", Backend.VHOST_USER),

@@ -21,11 +21,17 @@ from orrery.state import LabState
 def place(state: LabState, backend: Backend, name: str, index: int) -> dict[str, Any]:
     """Where a guest is on its bridge: `mac`, `address`, `port` and `socket` of its entry.
 
+    The lab's namespace is made where it is missing: starts are one behind the other here.
+
     Raises:
         ConfigurationError: The network has no room for another guest.
+        HostError: The namespace or its bridge cannot be made.
     """
     route = PATHS[backend]
-    own = part(state, "ovs")["address"] if route.on_switch else Layout.of(state).lan_address
+    layout = Layout.of(state)
+    own = part(state, "ovs")["address"] if route.on_switch else layout.lan_address
+    if route.tap:
+        layout.restore()
     found = {
         "mac": f"52:54:00:00:00:{index:02x}",
         "address": address_in(str(own), index),
@@ -52,9 +58,7 @@ def opened(state: LabState, entry: Entry) -> Iterator[Nic | None]:
         Path(entry.socket).unlink(missing_ok=True)
         yield replace(nic, socket=Path(entry.socket))
         return
-    layout = Layout.of(state)
-    layout.restore()
-    taps = layout.namespace.open_tap(
+    taps = Layout.of(state).namespace.open_tap(
         entry.port, queues=entry.queues, vnet_hdr=PATHS[backend].vnet_hdr
     )
     try:

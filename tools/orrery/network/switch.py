@@ -117,6 +117,11 @@ class Switch:
         """One port."""
         return next((port for port in self.ports() if port.name == name), None)
 
+    def link(self, name: str) -> str:
+        """State of a port's link: `up`, `down`, or empty where there is none."""
+        found = self.vsctl("--if-exists", "get", "Interface", name, "link_state")
+        return found.strip().strip('"').replace("[]", "")
+
     def counters(self, port: Port) -> dict[str, int]:
         """A port's own counters as they are now; the database has them up to five seconds late."""
         management = Path(self.control).with_name(f"{port.bridge}.mgmt")
@@ -167,7 +172,11 @@ class Switch:
 
     def why(self) -> str:
         """What the log says about a port that does not work; empty when nothing is known."""
-        lines = self.errors()
+        try:
+            lines = self.errors()
+        except HostError as error:
+            # That the log cannot be read is less than what is being explained.
+            return f". ({error})"
         if any(_NO_MEMPOOL.search(line) for line in lines):
             return (
                 ". DPDK cannot make a memory pool: the mempool driver is missing "
