@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plugins.module_utils.lab_docker import Docker
 from plugins.modules import lab_network
 
 TABLE = """Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
@@ -56,3 +58,11 @@ def test_inputs_that_cannot_work_are_refused(change: dict[str, str], message: st
     with pytest.raises(lab_network.RefusedError) as refused:
         lab_network.wanted_network({**WANTED, **change})
     assert message in str(refused.value)
+
+
+def test_without_an_engine_there_is_nothing_to_remove(tmp_path: Path) -> None:
+    docker = Docker(str(tmp_path / "none.sock"))
+    arguments = {**WANTED, "docker_socket": str(tmp_path / "none.sock"), "lab_name": "t-none"}
+    assert lab_network.apply(docker, {**arguments, "state": "absent"}, check=False) is False
+    with pytest.raises(lab_network.RefusedError, match="no Docker daemon at"):
+        lab_network.apply(docker, {**arguments, "state": "present"}, check=False)
