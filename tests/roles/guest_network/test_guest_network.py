@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orrery import shell
+from orrery.network.layout import Layout
 from orrery.network.namespace import Namespace
 from orrery.state import StateFile
 from tests.support.roles import RoleRun
@@ -107,6 +108,19 @@ def test_a_namespace_of_somebody_else_is_refused_and_stays(
     assert "Set lab_namespace" in run.text
     run_role("guest_network", {**values, "guest_network_state": "absent"})
     assert SPACE.exists()
+
+
+def test_what_a_broken_off_run_of_ours_left_is_taken_up(
+    values: dict[str, Any], run_role: RunRole
+) -> None:
+    SPACE.make()
+    SPACE.have_bridge("br-lan", "10.161.95.1/24", "orrery lab t-other")
+    assert "did not make it" in run_role("guest_network", values, expect_failure=True).text
+    SPACE.remove()
+    Layout(NAME, SPACE, "br-lan", "10.161.95.1/24", {}).restore()
+    run_role("guest_network", values)
+    run_role("guest_network", {**values, "guest_network_state": "absent"})
+    assert not SPACE.exists()
 
 
 def test_an_address_that_is_none_is_refused(values: dict[str, Any], run_role: RunRole) -> None:

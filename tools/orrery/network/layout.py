@@ -22,6 +22,7 @@ class Layout:
         switch_addresses: Address with prefix length of OVS bridges' internal ports, by bridge.
     """
 
+    lab_name: str
     namespace: Namespace
     lan_bridge: str
     lan_address: str
@@ -37,6 +38,7 @@ class Layout:
         found = part(state, "network")
         switch = state.facts.get("ovs") or {}
         return cls(
+            lab_name=state.lab_name,
             namespace=Namespace(str(found["namespace"])),
             lan_bridge=str(found["lan_bridge"]),
             lan_address=str(found["lan_address"]),
@@ -46,7 +48,12 @@ class Layout:
     def restore(self) -> bool:
         """Have the namespace and the Linux bridge; whether something was missing."""
         made = self.namespace.make()
-        return self.namespace.have_bridge(self.lan_bridge, self.lan_address) or made
+        return self.namespace.have_bridge(self.lan_bridge, self.lan_address, self.mark) or made
+
+    @property
+    def mark(self) -> str:
+        """By this the lab knows a namespace of its own that nothing has recorded yet."""
+        return f"orrery lab {self.lab_name}"
 
     def give_addresses(self) -> list[str]:
         """Give the OVS bridges their addresses; the bridges that lacked theirs or are not there."""

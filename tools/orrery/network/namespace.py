@@ -78,8 +78,13 @@ class Namespace:
         entries = json.loads(done.stdout or "[]")
         return {entry["ifname"]: entry for entry in entries if "ifname" in entry}
 
-    def have_bridge(self, name: str, address: str) -> bool:
+    def have_bridge(self, name: str, address: str, mark: str) -> bool:
         """Have a Linux bridge with one IPv4 address, up; whether something was to be done.
+
+        Args:
+            name: Of the bridge.
+            address: With prefix length.
+            mark: Alias of a bridge that is made here, as `ip link` shows it.
 
         Raises:
             HostError: An interface of that name is no bridge.
@@ -88,6 +93,7 @@ class Namespace:
         if link is None:
             # A first address learnt late would keep guests waiting, so no forwarding delay.
             self.ip("link", "add", name, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+            self.ip("link", "set", name, "alias", mark)
         elif (link.get("linkinfo") or {}).get("info_kind") != "bridge":
             raise HostError(
                 f"{name} in the namespace {self.name} is no bridge. Remove it: "
@@ -97,6 +103,10 @@ class Namespace:
         for other in stale:
             self.ip("address", "delete", other, "dev", name)
         return self.have_address(name, address) or link is None or bool(stale)
+
+    def has_mark(self, mark: str) -> bool:
+        """Whether a bridge in it has a mark: what a broken off start has left is no stranger's."""
+        return self.exists() and any(link.get("ifalias") == mark for link in self.links().values())
 
     def have_address(self, name: str, address: str) -> bool:
         """Have an interface up, with this address; whether something was missing."""

@@ -32,8 +32,9 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
         return {"changed": bool(recorded) and Namespace(recorded).remove()}
     _check(options.bridge, options.address)
     _refuse_move(recorded, namespace)
-    _refuse_foreign(namespace, recorded == namespace.name)
-    return {"changed": _restore(Layout(namespace, options.bridge, options.address, {}))}
+    layout = Layout(options.lab_name, namespace, options.bridge, options.address, {})
+    _refuse_foreign(namespace, recorded == namespace.name or namespace.has_mark(layout.mark))
+    return {"changed": _restore(layout)}
 
 
 def _restore(layout: Layout) -> bool:
@@ -87,6 +88,6 @@ def _check(bridge: str, address: str) -> None:
 if __name__ == "__main__":
     parser = program.parser("orrery.network.prepare")
     parser.add_argument("state", choices=["present", "absent"])
-    for option in ("--namespace", "--bridge", "--address"):
+    for option in ("--lab-name", "--namespace", "--bridge", "--address"):
         parser.add_argument(option, required=True)
     sys.exit(program.run(parser, prepare))
