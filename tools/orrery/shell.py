@@ -7,8 +7,9 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -120,24 +121,44 @@ def stream(
         KeyboardInterrupt: After the program has ended.
     """
     words = [str(word) for word in argv]
+    process: Process | None = None
     try:
-        process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})})
+        with _interrupt_deferred():
+            process = subprocess.Popen(words, cwd=cwd, env={**os.environ, **(env or {})})
+        return process.wait(timeout_s)
     except OSError as error:
         raise CommandError(words, None, "", f"cannot be started: {error.strerror}") from error
-    with process:
-        try:
-            return process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            why = f"did not end within {timeout_s:g} s"
-            raise CommandError(words, None, "", why) from error
-        except KeyboardInterrupt:
+    except subprocess.TimeoutExpired as error:
+        why = f"did not end within {timeout_s:g} s"
+        raise CommandError(words, None, "", why) from error
+    except KeyboardInterrupt:
+        if process is not None:
             process.send_signal(signal.SIGINT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.wait(30)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.kill()
-            raise
+        raise
+    finally:
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    """Keep Ctrl-C until a program that is being started is known, so that it can be told."""
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not main or before is not signal.default_int_handler:
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def start(
