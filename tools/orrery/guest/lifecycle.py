@@ -22,7 +22,7 @@ from orrery.guest.registry import Entry, Registry
 from orrery.guest.waiting import CrashError, Judge, Waiting
 from orrery.network import backends
 from orrery.network.backends import PATHS, Backend
-from orrery.network.layout import part, switch
+from orrery.network.layout import Layout, part, switch
 from orrery.state import LabState
 
 SOCKET_TIMEOUT_S = 10.0
@@ -200,6 +200,9 @@ class Guests:
             ssh_port=free_port() if wish.people else 0,
         )
         if wish.backend is not None:
+            if PATHS[wish.backend].tap:
+                # Under the lock, since it is made in several steps.
+                Layout.of(self.state).restore()
             entry = replace(entry, **wiring.place(self.state, wish.backend, wish.name, index))
         try:
             return self.registry.write(entry)

@@ -21,17 +21,11 @@ from orrery.state import LabState
 def place(state: LabState, backend: Backend, name: str, index: int) -> dict[str, Any]:
     """Where a guest is on its bridge: `mac`, `address`, `port` and `socket` of its entry.
 
-    The lab's namespace is made where it is missing: starts are one behind the other here.
-
     Raises:
         ConfigurationError: The network has no room for another guest.
-        HostError: The namespace or its bridge cannot be made.
     """
     route = PATHS[backend]
-    layout = Layout.of(state)
-    own = part(state, "ovs")["address"] if route.on_switch else layout.lan_address
-    if route.tap:
-        layout.restore()
+    own = part(state, "ovs")["address"] if route.on_switch else Layout.of(state).lan_address
     found = {
         "mac": f"52:54:00:00:00:{index:02x}",
         "address": address_in(str(own), index),
