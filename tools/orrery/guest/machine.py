@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -104,7 +104,6 @@ class Machine:
         ssh_port: On 127.0.0.1 of the host, forwarded to the guest's 22; 0 for no such interface.
         keys: Folder with `id_ed25519.pub` and `host_key`.
         hugepages: Mount that guests' memory comes from with `Backing.HUGEPAGES`.
-        boot_options: Further words of the kernel's command line.
     """
 
     name: str
@@ -122,7 +121,6 @@ class Machine:
     keys: Path | None = None
     hugepages: Path | None = None
     cpu_model: str = ""
-    boot_options: tuple[str, ...] = field(default=())
 
     @property
     def monitor(self) -> Path:
@@ -193,7 +191,7 @@ class Machine:
         words += self._processor()
         words += self._memory()
         words += ["-kernel", self.kernel, "-initrd", self.initrd]
-        words += ["-append", " ".join((*BOOT_OPTIONS, *self.boot_options))]
+        words += ["-append", " ".join(BOOT_OPTIONS)]
         # The measured device comes first, so that it has the same place on the bus in every guest.
         words += self.nic.arguments() if self.nic else []
         words += self._channels()
