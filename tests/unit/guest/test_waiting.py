@@ -13,7 +13,7 @@ from orrery.errors import GuestError
 from orrery.guest.lifecycle import Guests, Wish
 from orrery.guest.machine import Accel
 from orrery.guest.registry import Entry
-from orrery.guest.waiting import CrashError, Waiting, telling
+from orrery.guest.waiting import CrashError, Standstill, Waiting, telling
 from orrery.state import LabState
 
 WISH = Wish("a", Accel.TCG, backend=None)
@@ -51,6 +51,26 @@ def test_a_guest_that_is_late_or_hopeless_says_so(tmp_path: Path) -> None:
         one.until_ready(20, lambda _: "")
     finally:
         shell.stop(one.process)
+
+
+def test_a_guest_that_stands_still_under_tcg_is_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orrery.guest.waiting.IDLE_WINDOW_S", 1.0)
+    one = waiting(tmp_path, "import time; time.sleep(60)")
+    try:
+        with pytest.raises(CrashError, match="guest a: it stands still before it is ready"):
+            one.until_ready(20, lambda _: "")
+    finally:
+        shell.stop(one.process)
+
+
+def test_a_guest_that_works_does_not_stand_still() -> None:
+    seen = Standstill(10.0, since=100.0)
+    assert not seen.noticed(105.0, 0.1), "the window is not over"
+    assert not seen.noticed(110.0, 2.0), "it worked"
+    assert seen.noticed(120.5, 2.3), "it did a twentieth of one CPU's work and less"
+    assert not seen.noticed(125.0, 2.3), "another window has begun"
 
 
 def test_the_line_of_a_panic_is_shown_even_when_much_follows() -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from orrery.errors import MeasurementError
@@ -18,6 +17,7 @@ from orrery.guest import choose
 from orrery.guest.lifecycle import Guests
 from orrery.guest.registry import Entry
 from orrery.measure import stats
+from orrery.measure.cpu import process_seconds
 from orrery.measure.record import Row
 from orrery.measure.scenario import Scenario
 from orrery.network.backends import Backend
@@ -133,11 +133,10 @@ def started(guests: Guests, backend: Backend, names: list[str]) -> Iterator[list
 
 def load(pid: int, seconds: float) -> float:
     """Processor time that a process uses, as a share of one CPU."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    before, began = _ticks(pid), time.monotonic()
+    before, began = process_seconds(pid), time.monotonic()
     # Watching is the measurement: there is nothing to wait for but the time itself.
     time.sleep(seconds)
-    return (_ticks(pid) - before) / ticks / (time.monotonic() - began)
+    return (process_seconds(pid) - before) / (time.monotonic() - began)
 
 
 def outage(guests: Guests, sender: Entry, receiver: Entry, pid: int) -> float:
@@ -170,9 +169,3 @@ def outage(guests: Guests, sender: Entry, receiver: Entry, pid: int) -> float:
 def _run(guests: Guests, entry: Entry, argv: list[str]) -> dict[str, Any]:
     with guests.agent(entry) as agent:
         return dict(json.loads(agent.run(argv, timeout_s=TRAFFIC_S + MARGIN_S).stdout))
-
-
-def _ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    # utime and stime, proc(5)
-    return int(fields[11]) + int(fields[12])

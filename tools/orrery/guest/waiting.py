@@ -12,6 +12,7 @@ from pathlib import Path
 from orrery import shell
 from orrery.errors import GuestError
 from orrery.guest.machine import Accel
+from orrery.measure.cpu import process_seconds
 
 READY_TIMEOUT_S = {Accel.KVM: 30.0, Accel.TCG: 90.0}
 POLL_S = 0.02
@@ -19,11 +20,40 @@ LOG_LINES = 8
 CRASHES = (-signal.SIGABRT, -signal.SIGSEGV)
 """How a fault of QEMU ends it. KILL is what a host without memory sends, and no fault."""
 
+IDLE_WINDOW_S = 10.0
+IDLE_SHARE = 0.05
+"""A guest on its way that uses less of one CPU over that window waits for what never comes."""
+
 Judge = Callable[[str], str]
 
 
 class CrashError(GuestError):
-    """QEMU ended by a fault of its own."""
+    """QEMU ended by a fault of its own, or its guest stands still by one."""
+
+
+@dataclass
+class Standstill:
+    """Notices that a program does nothing for as long as a window.
+
+    TCG with threads loses a guest's timer interrupt once in some thousand starts (seen in QEMU
+    10.0.2: `rcu_preempt kthread timer wakeup didn't happen`), and the guest sleeps for ever.
+
+    Attributes:
+        since: When the window began [s].
+        used_s: Processor time of the program at that moment [s].
+    """
+
+    window_s: float
+    since: float
+    used_s: float = 0.0
+
+    def noticed(self, now: float, used_s: float) -> bool:
+        """Whether it stood still; asked as often as one likes."""
+        if now - self.since < self.window_s:
+            return False
+        still = used_s - self.used_s < IDLE_SHARE * (now - self.since)
+        self.since, self.used_s = now, used_s
+        return still
 
 
 @dataclass(frozen=True)
@@ -43,15 +73,25 @@ class Waiting:
         """Wait until the guest says that it is ready.
 
         Raises:
-            CrashError: QEMU ended by a fault of its own.
+            CrashError: QEMU ended by a fault of its own, or the guest stands still under TCG.
             GuestError: QEMU ended, it took too long, or is hopeless.
         """
+        standstill = Standstill(IDLE_WINDOW_S, time.monotonic())
 
         def ready() -> bool:
             reason = hopeless((self.folder / "qemu.log").read_text(errors="replace"))
             if reason:
                 raise GuestError(f"guest {self.name}: {reason}")
-            return is_ready(self.folder / "console.log")
+            if is_ready(self.folder / "console.log"):
+                return True
+            # Under KVM a guest that does not run is what a trial is there to find out.
+            used_s = process_seconds(self.process.pid)
+            if self.accel is Accel.TCG and standstill.noticed(time.monotonic(), used_s):
+                raise CrashError(
+                    f"guest {self.name}: it stands still before it is ready (no work for "
+                    f"{standstill.window_s:g} s).\n{self.last_words()}"
+                )
+            return False
 
         self.until(ready, limit_s or READY_TIMEOUT_S[self.accel], "the guest is not ready")
 
