@@ -76,8 +76,7 @@ def _traces() -> list[str]:
 
 def _host() -> dict[str, Any]:
     """What of the host's own a datapath could have changed."""
-    with hugepages.held():
-        pages = hugepages.size()
+    pages = hugepages.size()
     links = json.loads(shell.run(["ip", "-j", "link"], timeout_s=20).stdout)
     return {
         "huge pages": pages,
@@ -108,7 +107,19 @@ def _wait_for_line(process: subprocess.Popen[str], text: str) -> str:
 @pytest.fixture(scope="module")
 def host_before() -> dict[str, Any]:
     """The host as it was before the second lab."""
-    return _host()
+    with hugepages.held():
+        return _host()
+
+
+@pytest.fixture
+def still_pool(host_before: dict[str, Any]) -> Iterator[None]:
+    """Nobody but labs changes the pool meanwhile.
+
+    A lab notes how large it found the pool. Pages that a test adds as a user does, and takes back
+    after that, would be taken for pages that the lab has lost.
+    """
+    with hugepages.held():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -148,6 +159,7 @@ def users_nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     shell.stop(process)
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_check_mode_on_a_bare_host_changes_nothing(
     checkout: Path, users_container: str, users_nginx: int, host_before: dict[str, Any]
 ) -> None:
@@ -157,6 +169,7 @@ def test_check_mode_on_a_bare_host_changes_nothing(
     assert _host() == host_before
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_an_interrupted_up_can_be_taken_up_again(checkout: Path) -> None:
     argv = [str(checkout / "lab"), "up", *OPTIONS]
     pipe = subprocess.PIPE
@@ -171,6 +184,7 @@ def test_an_interrupted_up_can_be_taken_up_again(checkout: Path) -> None:
     assert f"/var/lib/{NAME}" in _traces()
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_a_second_up_at_the_same_time_is_refused(checkout: Path, tmp_path: Path) -> None:
     result = tmp_path / "up.json"
     argv = [str(checkout / "lab"), "up", *OPTIONS, "--json", str(result)]
@@ -188,11 +202,13 @@ def test_a_second_up_at_the_same_time_is_refused(checkout: Path, tmp_path: Path)
     assert "10 of 10 digits right, 10 of 10 inverted" in rest
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_a_second_run_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     again = _json(checkout, tmp_path, "up", *OPTIONS)
     assert again["changed"] == 0, again["output"]
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_check_mode_on_a_finished_host_changes_nothing(checkout: Path, tmp_path: Path) -> None:
     checked = _json(checkout, tmp_path, "up", "--check", "--diff", *OPTIONS)
     assert checked["changed"] == 0, checked["output"]
@@ -265,6 +281,7 @@ def _is_engine(path: Path) -> bool:
     return b"orrery.engine" in words and f"/etc/{NAME}/engine.toml".encode() in words
 
 
+@pytest.mark.usefixtures("still_pool")
 def test_down_leaves_no_trace_and_nothing_else_is_touched(
     checkout: Path, users_container: str, users_nginx: int, host_before: dict[str, Any]
 ) -> None:

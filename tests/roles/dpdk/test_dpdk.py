@@ -16,7 +16,8 @@ import pytest
 from orrery import shell
 from tests.support.roles import RoleRun
 
-pytestmark = pytest.mark.root
+# Tests of whole labs hold the pool of pages for as long as an `up` takes.
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 RunRole = Callable[..., RoleRun]
 
