@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orrery.guest.image import cpio, elf
+from orrery.guest.image import cpio
+from orrery.packages import elf
 
 
 def test_the_same_entries_give_the_same_archive_in_any_order() -> None:

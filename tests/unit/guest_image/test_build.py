@@ -12,6 +12,8 @@ from orrery.errors import HostError
 from orrery.guest.image import __main__ as command
 from orrery.guest.image import assemble, build, contents, cpio, packages
 from orrery.guest.image.needs import MissingProgramError
+from orrery.packages import store
+from orrery.packages.apt import Package, UnreachableError
 
 OS = {"ID": "debian", "ID_LIKE": "", "VERSION_CODENAME": "bookworm"}
 
@@ -35,21 +37,21 @@ class FakeApt(packages.Apt):
 
     def plan(self, contents: contents.Contents) -> packages.Plan:
         self.said.append("plan")
-        one = packages.Package("linux", self.version, f"linux_{self.version}.deb", "00")
+        one = Package("linux", self.version, f"linux_{self.version}.deb", "00")
         return packages.Plan((one,), ())
 
-    def missing(self, plan: packages.Plan) -> list[packages.Package]:
-        return [one for one in plan.all if not (self.downloads / one.file).exists()]
+    def missing(self, packages_: Iterable[Package]) -> list[Package]:
+        return [one for one in packages_ if not (self.downloads / one.file).exists()]
 
-    def download(self, packages_: Sequence[packages.Package]) -> None:
+    def download(self, packages_: Sequence[Package]) -> None:
         self.said.append("download")
         if not self.reachable:
-            raise packages.UnreachableError("guest image: no mirror answers.")
+            raise UnreachableError("guest image: no mirror answers.")
         self.downloads.mkdir(parents=True, exist_ok=True)
         for one in packages_:
             (self.downloads / one.file).touch()
 
-    def unpack(self, packages_: Iterable[packages.Package], folder: Path) -> None:
+    def unpack(self, packages_: Iterable[Package], folder: Path) -> None:
         for _ in packages_:
             (folder / "boot").mkdir(parents=True)
             (folder / "boot/vmlinuz-6.1").write_bytes(b"kernel")
@@ -155,7 +157,7 @@ def test_without_a_mirror_the_image_of_older_packages_stays_in_use(
 
 
 def test_offline_names_what_is_missing(source: contents.Source, tmp_path: Path) -> None:
-    with pytest.raises(packages.UnreachableError) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ensure(source, FakeApt(tmp_path), offline=True)
     assert "1 packages are not in" in str(caught.value)
     assert "linux_1.deb" in str(caught.value)
@@ -171,11 +173,11 @@ def test_offline_makes_an_image_of_what_is_there(source: contents.Source, tmp_pa
 def test_another_build_is_waited_for_with_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "LOCK_TIMEOUT_S", 0)
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0)
     with (
-        build.locked(tmp_path),
+        store.locked(tmp_path, "image"),
         pytest.raises(HostError, match="another build holds .*lock"),
-        build.locked(tmp_path),
+        store.locked(tmp_path, "image"),
     ):
         pass
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from orrery.errors import INTERRUPTED, HostError, OrreryError
 from orrery.guest.image import build, contents, keys, packages
 from orrery.guest.image.needs import MissingProgramError
+from orrery.packages import apt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> dict[str, object]:
-    apt = packages.Apt(options.cache / "guest", options.mirror, options.proxy)
+    source_of = packages.Apt(options.cache / "guest", options.mirror, options.proxy)
     if options.check and not options.source.exists():
         return {"changed": True, "note": f"{options.source} is not there yet."}
     source = contents.load(options.source)
     try:
-        image = build.ensure(source, apt, offline=options.offline, check=options.check)
-    except packages.UnreachableError as error:
+        image = build.ensure(source, source_of, offline=options.offline, check=options.check)
+    except apt.UnreachableError as error:
         if not options.check:
             raise
         return {"changed": True, "note": str(error)}
@@ -67,7 +68,7 @@ def _build(options: argparse.Namespace) -> dict[str, object]:
 def _also(options: argparse.Namespace, error: MissingProgramError) -> list[str]:
     """What else would be missed later on, so that one installation does."""
     wanted = {keys.KEYGEN: keys.KEYGEN_PACKAGES} if options.keys is not None else {}
-    if "ubuntu" in packages.read_os_release(packages.OS_RELEASE).values():
+    if "ubuntu" in apt.read_os_release(apt.OS_RELEASE).values():
         wanted["zstd"] = ("zstd",)
     missing = [names for program, names in wanted.items() if shutil.which(program) is None]
     return [name for names in missing for name in names if name not in error.packages]

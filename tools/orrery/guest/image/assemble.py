@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from orrery import shell
 from orrery.errors import ConfigurationError, HostError
-from orrery.guest.image import cpio, elf, modules
+from orrery.guest.image import cpio, modules
 from orrery.guest.image.contents import Source
+from orrery.packages.files import LIBRARIES, PROGRAM_FOLDERS, find, libraries, library
 
-LIBRARIES = "lib/x86_64-linux-gnu"
-"""Where the loader of Debian and Ubuntu looks first."""
-PROGRAM_FOLDERS = ("bin", "usr/bin", "sbin", "usr/sbin")
-LIBRARY_FOLDERS = (LIBRARIES, f"usr/{LIBRARIES}", "lib", "usr/lib")
+UNNEEDED = "Take its package out of packages.unneeded in contents.toml."
 LIST_TIMEOUT_S = 10
 # Programs of busybox that /sbin/shutdown stands for, which ends the guest without its init.
 ENDINGS = ("shutdown", "poweroff", "halt", "reboot")
@@ -106,7 +104,7 @@ def programs(names: Iterable[str], root: Path) -> list[cpio.Entry]:
     found: list[cpio.Entry] = []
     binaries = {}
     for name in names:
-        path = _find(root, name, PROGRAM_FOLDERS)
+        path = find(root, name, PROGRAM_FOLDERS)
         if path is None:
             raise ConfigurationError(
                 f"guest image: no package holds the program {name}. Add its package to "
@@ -114,50 +112,20 @@ def programs(names: Iterable[str], root: Path) -> list[cpio.Entry]:
             )
         binaries[name] = path.read_bytes()
         found.append(cpio.file(f"bin/{name}", binaries[name], 0o755))
-    for name, data in libraries(binaries, lambda lib: _read_library(root, lib)).items():
+
+    def read(name: str) -> bytes | None:
+        path = library(root, name)
+        return None if path is None else path.read_bytes()
+
+    for name, data in libraries(binaries, read, "guest image", UNNEEDED).items():
         loader = name.startswith("ld-linux")
         found.append(cpio.file(f"{'lib64' if loader else LIBRARIES}/{name}", data, 0o755))
     return found
 
 
-def libraries(
-    binaries: Mapping[str, bytes], read: Callable[[str], bytes | None]
-) -> dict[str, bytes]:
-    """Every library that programs need, directly or through another one, and the loader.
-
-    Args:
-        binaries: The programs, by name.
-        read: Gives a library's file, or None where there is none.
-
-    Raises:
-        HostError: One is missing, or a file cannot be read.
-    """
-    there: dict[str, bytes] = {}
-    waiting = list(binaries.items())
-    while waiting:
-        name, data = waiting.pop()
-        try:
-            loader = elf.interpreter(data).rpartition("/")[2]
-            needs = [*elf.needed(data), *([loader] if loader else [])]
-        except elf.ElfError as error:
-            raise HostError(f"guest image: {name} in its package: {error}.") from error
-        for need in needs:
-            if need in there:
-                continue
-            library = read(need)
-            if library is None:
-                raise HostError(
-                    f"guest image: {name} needs {need}, which no package holds. Take its package "
-                    "out of packages.unneeded in contents.toml."
-                )
-            there[need] = library
-            waiting.append((need, library))
-    return there
-
-
 def busybox_links(root: Path, taken: Iterable[str]) -> list[cpio.Entry]:
     """A link for each program that is part of busybox, where no program of its own is."""
-    path = _find(root, "busybox", PROGRAM_FOLDERS)
+    path = find(root, "busybox", PROGRAM_FOLDERS)
     if path is None:
         return []
     # It is linked statically: it says here what it can do, whatever is installed here.
@@ -192,17 +160,3 @@ def kernel_modules(source: Source, kernel: Kernel) -> list[cpio.Entry]:
         *(cpio.file(f"{folder}/{module.file}", module.data) for module in found.values()),
         *(cpio.file(path, text.encode()) for path, text in texts.items()),
     ]
-
-
-def _read_library(root: Path, name: str) -> bytes | None:
-    path = _find(root, name, (*LIBRARY_FOLDERS, "lib64", "usr/lib64"))
-    return None if path is None else path.read_bytes()
-
-
-def _find(root: Path, name: str, folders: Iterable[str]) -> Path | None:
-    """A file below a folder; links that lead out of the folder lead to the host, and are not it."""
-    for folder in folders:
-        path = (root / folder / name).resolve()
-        if path.is_file() and path.is_relative_to(root.resolve()):
-            return path
-    return None

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +14,15 @@ from orrery import shell
 from orrery.errors import HostError
 from orrery.guest.image import assemble, cpio, packages
 from orrery.guest.image import kernel as kernel_image
-from orrery.guest.image.contents import Source, digest
+from orrery.guest.image.contents import Source
 from orrery.guest.image.needs import MissingProgramError
+from orrery.packages.apt import UnreachableError
+from orrery.packages.store import WORK_PREFIX, digest, locked, write
 
 KERNEL, INITRD, PROBE, MANIFEST = "vmlinuz", "initrd.cpio", "orrery-probe", "manifest.json"
 COMPILER = ("cc", "-O2", "-static", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 COMPILER_PACKAGES = ("gcc", "libc6-dev")
 COMPILE_TIMEOUT_S = 120
-LOCK_TIMEOUT_S = 900
-LOCK_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def ensure(source: Source, apt: packages.Apt, *, offline: bool, check: bool) -> 
     """
     try:
         plan = planned(source, apt, offline=offline, check=check)
-    except packages.UnreachableError as error:
+    except UnreachableError as error:
         return _older(source, apt.cache, error)
     identity = image_id(source, plan)
     folder = apt.cache / identity
@@ -81,15 +77,15 @@ def ensure(source: Source, apt: packages.Apt, *, offline: bool, check: bool) -> 
         return Result(False, identity, folder, manifest["kernel_version"])
     if check:
         return Result(True, identity, folder)
-    with locked(apt.cache):
+    with locked(apt.cache, packages.WHAT):
         manifest = complete(folder)
         if manifest is not None:
             return Result(False, identity, folder, manifest["kernel_version"])
         # Before the downloads: who has to install a compiler first is told at once.
         probe = compile_probe(source)
         try:
-            fetch(apt, plan, offline=offline)
-        except packages.UnreachableError as error:
+            apt.fetch(plan.all, offline=offline)
+        except UnreachableError as error:
             return _older(source, apt.cache, error)
         manifest = make(source, apt, plan, probe, folder)
     return Result(True, identity, folder, manifest["kernel_version"])
@@ -113,7 +109,7 @@ def planned(source: Source, apt: packages.Apt, *, offline: bool, check: bool) ->
             return packages.from_json(kept)
     try:
         plan = apt.plan(source.contents)
-    except packages.UnreachableError:
+    except UnreachableError:
         if offline or check:
             raise
         apt.cache.mkdir(parents=True, exist_ok=True)
@@ -122,24 +118,8 @@ def planned(source: Source, apt: packages.Apt, *, offline: bool, check: bool) ->
     if not check:
         kept = {"stamp": apt.stamp(source.contents), **packages.to_json(plan)}
         apt.cache.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(kept, indent=1).encode())
+        write(path, json.dumps(kept, indent=1).encode())
     return plan
-
-
-def fetch(apt: packages.Apt, plan: packages.Plan, *, offline: bool) -> None:
-    """Download what is missing.
-
-    Raises:
-        UnreachableError: It cannot be had.
-    """
-    missing = apt.missing(plan)
-    if missing and offline:
-        raise packages.UnreachableError(
-            f"guest image: {len(missing)} packages are not in {apt.downloads} "
-            f"({missing[0].file}...), and --offline forbids to fetch them. Run without it once."
-        )
-    if missing:
-        apt.download(missing)
 
 
 def compile_probe(source: Source) -> bytes:
@@ -175,7 +155,7 @@ def make(
         OrreryError: Something is missing, or the disk is full; nothing is left then.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=apt.cache, prefix=".build-") as name:
+        with tempfile.TemporaryDirectory(dir=apt.cache, prefix=WORK_PREFIX) as name:
             work = Path(name)
             apt.unpack(plan.kernel, work / "unpacked")
             apt.unpack(plan.programs, work / "unpacked" / "programs")
@@ -184,10 +164,10 @@ def make(
             image = work / "image"
             image.mkdir()
             image.chmod(0o755)
-            _write(image / INITRD, archive)
-            _write(image / PROBE, probe, 0o755)
+            write(image / INITRD, archive)
+            write(image / PROBE, probe, 0o755)
             startable, direct = kernel_image.startable(kernel.image.read_bytes())
-            _write(image / KERNEL, startable)
+            write(image / KERNEL, startable)
             manifest = {
                 "id": folder.name,
                 "recipe": source.recipe,
@@ -196,7 +176,7 @@ def make(
                 "packages": {one.name: one.version for one in plan.all},
                 "sizes": {path.name: path.stat().st_size for path in sorted(image.iterdir())},
             }
-            _write(image / MANIFEST, json.dumps(manifest, indent=2).encode())
+            write(image / MANIFEST, json.dumps(manifest, indent=2).encode())
             if folder.exists():
                 shutil.rmtree(folder)
             image.replace(folder)
@@ -219,36 +199,7 @@ def complete(folder: Path) -> dict[str, Any] | None:
     return manifest if whole else None
 
 
-@contextlib.contextmanager
-def locked(cache: Path) -> Iterator[None]:
-    """Keep others from building at the same time; clear away what a killed one left.
-
-    Raises:
-        HostError: Another one builds for too long.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    handle = os.open(cache / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        end = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    raise HostError(
-                        f"guest image: another build holds {cache / 'lock'} for more than "
-                        f"{LOCK_TIMEOUT_S} s. Wait for it, or end it."
-                    ) from error
-                time.sleep(LOCK_POLL_S)
-        for left in [*cache.glob(".build-*"), *(cache / "packages").glob(".*")]:
-            shutil.rmtree(left, ignore_errors=True)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _older(source: Source, cache: Path, error: packages.UnreachableError) -> Result:
+def _older(source: Source, cache: Path, error: UnreachableError) -> Result:
     """The newest image of the same recipe with other versions of packages.
 
     Raises:
@@ -265,14 +216,3 @@ def _older(source: Source, cache: Path, error: packages.UnreachableError) -> Res
     _, folder, manifest = max(same, key=lambda one: one[0])
     note = f"The image {folder.name} stays in use: {error}"
     return Result(False, folder.name, folder, manifest["kernel_version"], note)
-
-
-def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file as a whole, whatever the umask says."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        part.chmod(mode)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

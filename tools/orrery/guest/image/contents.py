@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orrery.errors import ConfigurationError
+from orrery.packages import elf, files
+from orrery.packages.store import digest
 
-BUILDERS = ("assemble", "build", "cpio", "elf", "kernel", "modules")
-"""Modules of this package that decide what an image looks like."""
-ID_LENGTH = 16
+BUILDERS = (
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("assemble", "build", "cpio", "kernel", "modules")
+    ),
+    Path(elf.__file__),
+    Path(files.__file__),
+)
+"""Modules that decide what an image looks like."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,10 @@ def load(folder: Path) -> Source:
     """
     parts = [folder / "contents.toml", folder / "init", folder / "shutdown"]
     parts += sorted((folder / "probe").glob("*.[ch]"))
-    parts += [Path(__file__).with_name(f"{name}.py") for name in BUILDERS]
+    parts += BUILDERS
     try:
-        files = {path.name: path.read_bytes() for path in parts}
-        contents = parse(tomllib.loads(files["contents.toml"].decode()))
+        found = {path.name: path.read_bytes() for path in parts}
+        contents = parse(tomllib.loads(found["contents.toml"].decode()))
     except OSError as error:
         raise ConfigurationError(
             f"guest image: {error.filename}: {error.strerror}. --source has to be the folder "
@@ -71,9 +77,9 @@ def load(folder: Path) -> Source:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"guest image: {folder}/contents.toml: {error}.") from error
-    if not any(name.endswith(".c") for name in files):
+    if not any(name.endswith(".c") for name in found):
         raise ConfigurationError(f"guest image: {folder}/probe holds no C program.")
-    return Source(folder, contents, digest(part for pair in files.items() for part in pair))
+    return Source(folder, contents, digest(part for pair in found.items() for part in pair))
 
 
 def parse(data: dict[str, Any]) -> Contents:
@@ -107,12 +113,3 @@ def parse(data: dict[str, Any]) -> Contents:
         on_demand_modules=names("modules", "on_demand"),
         optional_modules=names("modules", "optional"),
     )
-
-
-def digest(parts: Iterable[str | bytes]) -> str:
-    """Short hash of texts and bytes in their order; where one ends counts."""
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        whole.update(f"{len(data)}:".encode() + data)
-    return whole.hexdigest()[:ID_LENGTH]

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from orrery import shell
-from orrery.guest.image import elf
 from orrery.guest.image.needs import MissingProgramError
+from orrery.packages import elf
 
 SECTOR = 512
 MAGIC_AT, MAGIC = 0x202, b"HdrS"

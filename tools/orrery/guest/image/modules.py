@@ -14,8 +14,8 @@ from pathlib import Path
 
 from orrery import shell
 from orrery.errors import ConfigurationError, HostError
-from orrery.guest.image import elf
 from orrery.guest.image.needs import MissingProgramError
+from orrery.packages import elf
 
 ZSTD_TIMEOUT_S = 60
 

@@ -1,0 +1,1 @@
+"""Packages of the distribution that are downloaded and unpacked, and never installed."""
