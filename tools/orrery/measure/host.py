@@ -46,6 +46,11 @@ def describe(proc: Path = Path("/proc"), etc: Path = Path("/etc")) -> Host:
     )
 
 
+def boot_id(proc: Path = Path("/proc")) -> str:
+    """What the kernel calls this boot; unknown where it does not say."""
+    return _read(proc / "sys" / "kernel" / "random" / "boot_id").strip() or UNKNOWN
+
+
 def parse_cpu_model(cpuinfo: str) -> str:
     """The first model name in the text of /proc/cpuinfo, or nothing."""
     for line in cpuinfo.splitlines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -20,53 +21,16 @@ import orrery
 from orrery import shell
 from orrery.errors import HostError, MeasurementError
 from orrery.measure import host as hosts
-from orrery.measure import stats
+from orrery.measure.rows import Drop, Left, Ratio, Row
 from orrery.measure.scenario import Scenario
 
-SCHEMA = 1
+SCHEMA = 2
 CHECKOUT = Path(orrery.__file__).resolve().parents[2]
 GIT_TIMEOUT_S = 10.0
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the kernel says when a file system, or the user's share of it, is full."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """One figure of one scenario.
-
-    Attributes:
-        scenario: Derived name of the scenario.
-        unit: `ms`, `1/s`, `MB`; empty for a ratio.
-        trials: Raw values, in the order they were measured.
-        reason: Why it is stable or not.
-    """
-
-    scenario: str
-    metric: str
-    unit: str
-    trials: tuple[float, ...]
-    median: float
-    low: float
-    high: float
-    stable: bool
-    reason: str = ""
-
-    @classmethod
-    def of(
-        cls,
-        scenario: Scenario | str,
-        metric: str,
-        unit: str,
-        trials: Sequence[float],
-        *,
-        needed: int = stats.TRIALS_NEEDED,
-    ) -> Row:
-        """Compute the row from its trials.
-
-        Raises:
-            MeasurementError: There is no trial.
-        """
-        name = scenario if isinstance(scenario, str) else scenario.name
-        found = stats.spread(trials, needed=needed)
-        return cls(name, metric, unit, tuple(float(trial) for trial in trials), **asdict(found))
+__all__ = ["SCHEMA", "Drop", "Left", "Ratio", "Record", "Row", "begin", "load", "make", "save"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +42,12 @@ class Record:
         accel: What ran guests (kvm, tcg); none where no guest took part.
         started: UTC, ISO 8601.
         summary: The stable keys that `--json` repeats.
+        ratios: Of scenarios that were measured by turns.
+        scenarios: Parameters of every scenario that has a row, by name; others may be there, too.
+        conditions: What was read back while a scenario ran, by its name.
+        skipped: Scenarios that cannot run on this host.
+        dropped: Trials that gave no figure.
+        failed: Scenarios that were given up.
     """
 
     kind: str
@@ -89,6 +59,12 @@ class Record:
     started: str
     rows: tuple[Row, ...]
     summary: Mapping[str, Any] = field(default_factory=dict)
+    ratios: tuple[Ratio, ...] = ()
+    scenarios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    skipped: tuple[Left, ...] = ()
+    dropped: tuple[Drop, ...] = ()
+    failed: tuple[Left, ...] = ()
     schema: int = SCHEMA
 
     def row(self, metric: str, scenario: str = "") -> Row:
@@ -104,7 +80,6 @@ class Record:
 
     def as_mapping(self) -> dict[str, Any]:
         """The JSON object that is stored."""
-        rows = [{**asdict(row), "trials": list(row.trials)} for row in self.rows]
         return {
             "schema": self.schema,
             "kind": self.kind,
@@ -114,7 +89,13 @@ class Record:
             "git": self.git,
             "accel": self.accel,
             "started": self.started,
-            "rows": rows,
+            "scenarios": {name: dict(one) for name, one in self.scenarios.items()},
+            "conditions": {name: dict(one) for name, one in self.conditions.items()},
+            "rows": [row.as_mapping() for row in self.rows],
+            "ratios": [asdict(ratio) for ratio in self.ratios],
+            "skipped": [dict(entry) for entry in self.skipped],
+            "dropped": [dict(entry) for entry in self.dropped],
+            "failed": [dict(entry) for entry in self.failed],
             "summary": dict(self.summary),
         }
 
@@ -133,11 +114,20 @@ def make(
     versions: Mapping[str, str] | None = None,
     accel: str = "none",
     host: hosts.Host | None = None,
+    ratios: Sequence[Ratio] = (),
+    scenarios: Sequence[Scenario] = (),
+    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    skipped: Sequence[Left] = (),
+    dropped: Sequence[Drop] = (),
+    failed: Sequence[Left] = (),
 ) -> Record:
     """A record with the git id and our versions filled in.
 
-    `host` is what `host.describe` saw before the load began; it looks now where that is None.
+    `scenario` is what was asked for as a whole, `host` what `host.describe` saw before the load
+    began; it looks now where that is None. The parameters of `scenarios` are kept beside those that
+    the rows know.
     """
+    known = {row.scenario: row.parameters for row in rows if row.parameters is not None}
     own = {"orrery": orrery.__version__, "python": platform.python_version()}
     return Record(
         kind=scenario.kind,
@@ -149,6 +139,12 @@ def make(
         started=started,
         rows=tuple(rows),
         summary=dict(summary),
+        ratios=tuple(ratios),
+        scenarios={**{one.name: one.parameters() for one in scenarios}, **known},
+        conditions=dict(conditions or {}),
+        skipped=tuple(skipped),
+        dropped=tuple(dropped),
+        failed=tuple(failed),
     )
 
 
@@ -167,7 +163,7 @@ def save(record: Record, directory: Path | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".record-")
     except OSError as error:
-        raise MeasurementError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise _unwritten(folder, error) from error
     draft = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -179,7 +175,7 @@ def save(record: Record, directory: Path | None = None) -> Path:
         load(draft)
         return _publish(draft, folder, record)
     except OSError as error:
-        raise MeasurementError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise _unwritten(folder, error) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -188,15 +184,18 @@ def load(path: Path) -> Record:
     """Read a record and validate it.
 
     Raises:
-        MeasurementError: It cannot be read, or does not fit the schema.
+        MeasurementError: It cannot be read, is of another schema, or does not fit this one.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MeasurementError(f"{path}: cannot be read as a record: {error}") from error
+    _check_version(data, path)
     validate(data, str(path))
     rows = tuple(Row(**{**row, "trials": tuple(row["trials"])}) for row in data["rows"])
-    return Record(**{**data, "rows": rows})
+    ratios = tuple(Ratio(**ratio) for ratio in data["ratios"])
+    left = {key: tuple(data[key]) for key in ("skipped", "dropped", "failed")}
+    return Record(**{**data, **left, "rows": rows, "ratios": ratios})
 
 
 def validate(data: Any, source: str) -> None:
@@ -229,6 +228,30 @@ def git_id(checkout: Path) -> str:
 def _validator() -> jsonschema.Draft202012Validator:
     text = resources.files("orrery.measure").joinpath("record.schema.json").read_text("utf-8")
     return jsonschema.Draft202012Validator(json.loads(text))
+
+
+def _check_version(data: Any, path: Path) -> None:
+    """Say so where the record is one of another time."""
+    version = data.get("schema") if isinstance(data, dict) else None
+    if version is None or version == SCHEMA:
+        return
+    commit = str(data.get("git", hosts.UNKNOWN)).removesuffix("-dirty")
+    read = "the version of orrery that wrote it"
+    if commit != hosts.UNKNOWN:
+        read = f"commit {commit[:12]}, which wrote it (git checkout)"
+    raise MeasurementError(
+        f"{path}: a record of schema {version}; schema {SCHEMA} is read here. "
+        f"Measure again, or read it with {read}."
+    )
+
+
+def _unwritten(folder: Path, error: OSError) -> MeasurementError:
+    if error.errno in FULL:
+        return MeasurementError(
+            f"{folder}: the disk is full, and the record is not written, not even in part. "
+            f"See what takes the space (df -h {folder}), free some, and run the command again."
+        )
+    return MeasurementError(f"{folder}: cannot be written: {error.strerror}")
 
 
 def _publish(draft: Path, folder: Path, record: Record) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
@@ -21,13 +22,17 @@ class Scenario:
     @property
     def name(self) -> str:
         """The name: the kind, then every parameter, `warm calls=200 trials=5`."""
-        words = [f"{key}={_word(value)}" for key, value in self.parameters().items()]
-        return " ".join([self.kind, *words])
+        return " ".join([self.kind, *words(self.parameters()).values()])
 
     def parameters(self) -> dict[str, Any]:
         """Every parameter that is set, as JSON values, in the order of the fields."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {key: _plain(value) for key, value in found.items() if value is not None}
+
+
+def words(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """How each parameter is written in a name: `calls=200`."""
+    return {key: f"{key}={_word(value)}" for key, value in parameters.items()}
 
 
 def _plain(value: Any) -> Any:
