@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orrery.guest import queues
+from orrery.guest import queues, wiring
 from orrery.guest.lifecycle import Guests
 from orrery.guest.registry import Entry
 from orrery.network import backends
@@ -51,15 +51,16 @@ def test_a_pair_on_vhost_user_talks_on_all_its_queues(
     assert seen.errors() == []
 
 
-@pytest.mark.parametrize("backend", [one for one in Backend if one is not Backend.VHOST_USER])
+@pytest.mark.parametrize(
+    "backend", [one for one in backends.GUEST_BACKENDS if backends.PATHS[one].tap]
+)
 def test_a_guest_behind_a_tap_reaches_the_bridge_and_the_other_way(
     backend: Backend, lab_state: LabState, running: Running, in_guest: InGuest
 ) -> None:
     if reason := backends.missing(backend, lab_state):
         pytest.skip(f"not here: {reason}")
     layout = Layout.of(lab_state)
-    on_switch = backends.PATHS[backend].on_switch
-    host = lab_state.facts["ovs"]["address"] if on_switch else layout.lan_address
+    host = wiring.own_bridge(lab_state, backend)[1]
     with running({"t-a": {"backend": backend, "queues": 2}}) as (guest,):
         assert ", 0% packet loss" in in_guest(guest, "ping", "-c", "2", "-W", "2", plain(host))
         layout.namespace.ip("neigh", "flush", "all")

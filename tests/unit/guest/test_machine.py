@@ -101,3 +101,24 @@ def test_tcg_and_kvm_get_the_processors_that_suit_them() -> None:
 def test_a_machine_without_measured_interface_has_none() -> None:
     text = line(replace(MACHINE, nic=None))
     assert "net0" not in text
+
+
+def test_rings_are_as_large_as_is_asked_for_where_qemu_lets_them() -> None:
+    assert "queue_size" not in line(MACHINE)
+    large = line(replace(MACHINE, nic=replace(NIC, ring_size=1024)))
+    assert "rx_queue_size=1024,tx_queue_size=1024" in large
+    tap = Nic(Backend.VIRTIO_NET, "52:54:00:00:00:0b", descriptors=(7,), ring_size=512)
+    text = line(replace(MACHINE, nic=tap))
+    assert "rx_queue_size=512" in text
+    assert "tx_queue_size" not in text
+    with pytest.raises(UsageError, match="rings of 300 buffers were asked for; 256, 512, 1024"):
+        replace(MACHINE, nic=replace(NIC, ring_size=300)).check()
+
+
+def test_rings_are_split_and_packets_span_buffers_unless_it_is_said() -> None:
+    plain = line(MACHINE)
+    assert "packed" not in plain
+    assert "mrg_rxbuf" not in plain
+    assert "vectors=10,packed=on,romfile=" in line(replace(MACHINE, nic=replace(NIC, packed=True)))
+    single = line(replace(MACHINE, nic=replace(NIC, mrg_rxbuf=False)))
+    assert "vectors=10,mrg_rxbuf=off,romfile=" in single

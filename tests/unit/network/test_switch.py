@@ -119,3 +119,78 @@ def test_the_process_is_the_one_that_listens(this: switch.Switch, tmp_path: Path
         assert replace(this, control=str(path)).pid() == os.getpid()
     with pytest.raises(HostError, match="the switch does not answer"):
         replace(this, control=str(path)).pid()
+
+
+class Scripted(switch.Switch):
+    """A switch whose programs answer from a list; `said` is what they were asked."""
+
+    def vsctl(self, *words: str, wait: bool = True) -> str:
+        SAID.append(words)
+        return next((text for key, text in ANSWERS.items() if key in " ".join(words)), "")
+
+
+SAID: list[tuple[str, ...]] = []
+ANSWERS: dict[str, str] = {}
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> switch.Switch:
+    SAID.clear()
+    ANSWERS.clear()
+    (tmp_path / "log").write_text(LOG)
+    ANSWERS["list Bridge"] = json.dumps(
+        {
+            "headings": ["name", "datapath_type", "external_ids", "ports"],
+            "data": [
+                ["br-z", "", ["map", []], ["set", [["uuid", "p1"], ["uuid", "p2"]]]],
+                ["br-a", "netdev", ["map", [["k", "v"]]], ["uuid", "p3"]],
+            ],
+        }
+    )
+    names = [[["uuid", "p1"], "br-z"], [["uuid", "p2"], "tap-x"], [["uuid", "p3"], "br-a"]]
+    ANSWERS["list Port"] = json.dumps({"headings": ["_uuid", "name"], "data": names})
+    return Scripted("unix:/nowhere/db.sock", "/nowhere/ctl", tmp_path / "log", tmp_path)
+
+
+def test_bridges_have_their_datapath_marks_and_ports(scripted: switch.Switch) -> None:
+    assert scripted.bridges() == [
+        switch.Bridge("br-a", "netdev", {"k": "v"}, ("br-a",)),
+        switch.Bridge("br-z", "system", {}, ("br-z", "tap-x")),
+    ]
+
+
+def test_a_bridge_is_added_with_its_marks_unless_the_name_is_taken(scripted: switch.Switch) -> None:
+    ANSWERS["datapath_id"] = '"0000d6f48f7d574c"'
+    scripted.add_bridge("br-n", datapath="netdev", marks={"k": "v"})
+    assert (
+        *("add-br", "br-n", "--", "set", "Bridge", "br-n"),
+        *("datapath_type=netdev", "external_ids:k=v"),
+    ) in SAID
+    for taken in ("br-a", "tap-x"):
+        with pytest.raises(HostError, match=f"has a bridge or port {taken} already"):
+            scripted.add_bridge(taken, datapath="netdev", marks={})
+
+
+def test_a_bridge_that_the_switch_silently_does_not_make_is_removed(
+    scripted: switch.Switch,
+) -> None:
+    ANSWERS["datapath_id"] = "[]"
+    (scripted.log).write_text("x|00001|vlog|INFO|x\nx|00002|bridge|ERR|failed to create bridge\n")
+    with pytest.raises(HostError, match=r"br-n: .* on the datapath 'system'.*failed to create"):
+        scripted.add_bridge("br-n", datapath="system", marks={})
+    assert SAID[-1] == ("--if-exists", "del-br", "br-n")
+
+
+def test_traffic_of_a_port_is_what_it_received_and_sent(
+    this: switch.Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """OFPST_PORT reply (OF1.4) (xid=0x4): 1 ports
+  port  "up-a": rx pkts=4, bytes=336, drop=0, errs=?, frame=?, over=?, crc=?
+           tx pkts=5, bytes=400, drop=0, errs=?, coll=?
+           duration=12.5s
+"""
+    monkeypatch.setattr(switch.Switch, "_dumped", lambda *_: text)
+    assert this.traffic("under-a", "up-a") == (9, 736)
+    monkeypatch.setattr(switch.Switch, "_dumped", lambda *_: "nothing")
+    with pytest.raises(HostError, match="port up-a of under-a has no counters: nothing"):
+        this.traffic("under-a", "up-a")

@@ -22,7 +22,7 @@ from orrery.guest.registry import Entry, Registry
 from orrery.guest.waiting import CrashError, Judge, Waiting
 from orrery.network import backends
 from orrery.network.backends import PATHS, Backend
-from orrery.network.layout import Layout, part, switch
+from orrery.network.layout import part, switch
 from orrery.state import LabState
 
 SOCKET_TIMEOUT_S = 10.0
@@ -47,6 +47,12 @@ class Wish:
     Attributes:
         backend: None for a guest without measured interface.
         vlan: Tag of its port on the switch; None for an untagged one.
+        bridge: Another bridge of the lab's switch for its port; empty for the lab's own.
+        network: Address of some interface in the guest's network, with prefix length; empty for
+            the network of its bridge, which for another bridge is that of the switch's own.
+        packed: Whether rings have the packed layout.
+        mrg_rxbuf: Whether a packet may span receive buffers.
+        ring_size: Buffers of each ring.
         msix: Whether queues have interrupts of their own.
         people: Whether it has an interface for ssh.
         bound: Whether it ends with this process, however that ends.
@@ -60,6 +66,11 @@ class Wish:
     memory_mb: int = 256
     backing: Backing = Backing.MEMFD
     vlan: int | None = None
+    bridge: str = ""
+    network: str = ""
+    packed: bool = False
+    mrg_rxbuf: bool = True
+    ring_size: int = 256
     msix: bool = True
     people: bool = True
     cpu_model: str = ""
@@ -173,6 +184,7 @@ class Guests:
                 f"guest {wish.name}: a VLAN tag belongs to a port of Open vSwitch, and "
                 f"{wish.backend} is on the Linux bridge. Use vhost-user or virtio-net-ovs."
             )
+        wiring.check_bridge(self.state, wish.backend, wish.name, wish.bridge)
 
     def _reserve(self, wish: Wish) -> Entry:
         known = Entry.read(self.registry.of(wish.name))
@@ -193,6 +205,9 @@ class Guests:
             vlan=wish.vlan,
             accel=wish.accel,
             msix=wish.msix,
+            packed=wish.packed,
+            mrg_rxbuf=wish.mrg_rxbuf,
+            ring_size=wish.ring_size,
             run=secrets.token_hex(8),
             starter=os.getpid(),
             bound=wish.bound,
@@ -200,10 +215,12 @@ class Guests:
             ssh_port=free_port() if wish.people else 0,
         )
         if wish.backend is not None:
-            if PATHS[wish.backend].tap:
-                # Under the lock, since it is made in several steps.
-                Layout.of(self.state).restore()
-            entry = replace(entry, **wiring.place(self.state, wish.backend, wish.name, index))
+            # Under the lock, since it is made in several steps.
+            wiring.prepare(self.state, wish.backend)
+            place = wiring.place(
+                self.state, wish.backend, wish.name, index, wish.bridge, wish.network
+            )
+            entry = replace(entry, **place)
         try:
             return self.registry.write(entry)
         except HostError:
@@ -214,7 +231,14 @@ class Guests:
         image = part(self.state, "guest_image")
         if nic is None and wish.backend is not None:
             taps = (0,) * wish.queues if PATHS[wish.backend].tap else ()
-            nic = Nic(wish.backend, entry.mac, wish.queues, wish.msix, descriptors=taps)
+            nic = Nic(
+                wish.backend,
+                entry.mac,
+                wish.queues,
+                wish.msix,
+                descriptors=taps,
+                ring_size=wish.ring_size,
+            )
         mount = (self.state.facts.get("hugepages") or {}).get("mount")
         return Machine(
             name=wish.name,
@@ -314,6 +338,7 @@ class Guests:
         self._reap()
         wiring.disconnect(self.state, entry)
         self.registry.forget(entry.name)
+        wiring.tidy(self.state, entry, self.registry.entries())
 
     def _reap(self) -> None:
         """Take note of the end of QEMUs that this process started."""
@@ -324,7 +349,8 @@ class Guests:
         for entry in self.registry.stale():
             self._clean(entry)
             removed.append(f"guest {entry.name}")
-        known = {entry.name for entry in self.registry.entries()}
+        entries = self.registry.entries()
+        known = {entry.name for entry in entries}
         for pid, name in self.registry.processes().items():
             if name not in known:
                 registry.end(pid)
@@ -333,7 +359,7 @@ class Guests:
         for name in self.registry.unreadable():
             self.registry.forget(name)
             removed.append(f"folder {self.registry.of(name)}")
-        removed += wiring.sweep(self.state, known)
+        removed += wiring.sweep(self.state, entries)
         for text in removed:
             self.say(f"removed what an earlier run left behind: {text}")
         return removed

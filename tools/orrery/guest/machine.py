@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orrery.errors import ConfigurationError, UsageError
-from orrery.network.backends import PATHS, Backend
+from orrery.network.backends import PATHS, RING_SIZES, Backend
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,9}")
 """`tap-` and `vh-` and the name have to fit into the 15 characters of an interface's name."""
@@ -60,6 +60,9 @@ class Nic:
         msix: Whether each queue has its own interrupt; without, all share one.
         socket: Of vhost-user; QEMU listens, the switch connects, so that it may restart.
         descriptors: Of the tap, one for each queue pair.
+        packed: Whether rings have the packed layout (virtio 1.1, 2.7), where both sides can.
+        mrg_rxbuf: Whether a packet may span several receive buffers (virtio 1.1, 5.1.6.3.1).
+        ring_size: Buffers of each ring; behind a tap those that send have 256 at most.
     """
 
     backend: Backend
@@ -68,6 +71,9 @@ class Nic:
     msix: bool = True
     socket: Path | None = None
     descriptors: tuple[int, ...] = ()
+    packed: bool = False
+    mrg_rxbuf: bool = True
+    ring_size: int = RING_SIZES[0]
 
     @property
     def vectors(self) -> int:
@@ -78,6 +84,9 @@ class Nic:
         """Its part of the command line."""
         multi = "on" if self.queues > 1 else "off"
         device = f"virtio-net-pci,netdev=net0,mac={self.mac},mq={multi},vectors={self.vectors}"
+        device += ",packed=on" if self.packed else ""
+        device += "" if self.mrg_rxbuf else ",mrg_rxbuf=off"
+        device += self._sizes()
         words = ["-device", f"{device},romfile="]
         if self.backend is Backend.VHOST_USER:
             return [
@@ -90,6 +99,14 @@ class Nic:
         netdev = f"tap,id=net0,{'fds' if many else 'fd'}={numbers}"
         netdev += f",vhost={'on' if self.backend is Backend.VHOST_NET else 'off'}"
         return ["-netdev", netdev, *words]
+
+    def _sizes(self) -> str:
+        if self.ring_size == RING_SIZES[0]:
+            return ""
+        sizes = f",rx_queue_size={self.ring_size}"
+        if self.backend is Backend.VHOST_USER:
+            sizes += f",tx_queue_size={self.ring_size}"
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,11 @@ class Machine:
             )
         if self.nic is None:
             return
+        if self.nic.ring_size not in RING_SIZES:
+            raise UsageError(
+                f"guest {self.name}: rings of {self.nic.ring_size} buffers were asked for; "
+                f"{', '.join(map(str, RING_SIZES))} are there"
+            )
         if self.nic.backend is Backend.VHOST_USER and self.backing is Backing.PRIVATE:
             raise ConfigurationError(
                 f"guest {self.name}: vhost-user needs memory that the switch can map (share=on), "

@@ -37,7 +37,11 @@ class Entry:
         backend: Of the measured interface; empty for none.
         port: Its port on the switch; empty where it has none.
         address: With prefix length; empty for none.
+        bridge: That its port is on; empty where it has none.
         pid: QEMU.
+        packed: Whether packed rings were asked for.
+        mrg_rxbuf: Whether a packet may span receive buffers.
+        ring_size: Buffers of each ring.
         run: Of this start only; a later guest of the same name has another.
         starter: The process that starts it; of no meaning once it is ready, unless it is bound.
         bound: Whether it ends with its starter.
@@ -54,11 +58,15 @@ class Entry:
     vlan: int | None = None
     mac: str = ""
     address: str = ""
+    bridge: str = ""
     port: str = ""
     socket: str = ""
     ssh_port: int = 0
     accel: str = ""
     msix: bool = True
+    packed: bool = False
+    mrg_rxbuf: bool = True
+    ring_size: int = 256
     pid: int = 0
     run: str = ""
     starter: int = 0

@@ -15,11 +15,11 @@ from orrery import params, shell
 from orrery.errors import GuestError, HostError, UsageError
 from orrery.lab.command import Lab, lab, lab_task, write_json
 from orrery.measure.scenario import Scenario
-from orrery.network.backends import PATHS, QUEUE_PAIRS, Backend
+from orrery.network.backends import GUEST_BACKENDS, PATHS, QUEUE_PAIRS, Backend
 
 NO_BACKEND = "none"
 ALL = "all"
-ON_SWITCH = [backend for backend in Backend if PATHS[backend].on_switch]
+ON_SWITCH = [backend for backend in GUEST_BACKENDS if PATHS[backend].on_switch]
 DEFAULT_WORK = "4000"
 SSH_ALIAS = "orrery-guest"
 """Name of the guests' host key in `known_hosts`."""
@@ -58,7 +58,7 @@ def start(
 
     if name == ALL:
         raise UsageError(f"guest name '{ALL}' stands for all guests: choose another")
-    kind = params.choice("backend", backend, [*Backend, NO_BACKEND])
+    kind = params.choice("backend", backend, [*GUEST_BACKENDS, NO_BACKEND])
     guests = _guests(lab(inventory, extra))
     wish = choose.wish(
         guests,

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import struct
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from orrery import shell
 from orrery.errors import HostError
 
 TIMEOUT_S = 15
+POLL_S = 0.1
 GUEST = "orrery_guest"
 """Key in `external_ids` of a port that a guest holds."""
 
@@ -22,6 +24,7 @@ GUEST = "orrery_guest"
 _UCRED = struct.Struct("3i")
 _CORE = re.compile(r"pmd thread numa_id (-?\d+) core_id (\d+):")
 _QUEUE = re.compile(r"port:\s+(\S+)\s+queue-id:\s+(\d+)\s+\((enabled|disabled)\)")
+_TRAFFIC = re.compile(r"pkts=(\d+), bytes=(\d+)")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
 _NO_MEMPOOL = re.compile(r"[Ff]ailed to create (?:mempool|memory pool)")
 # Every thread numbers its own lines; the main one begins with its log file or its processors.
@@ -57,6 +60,22 @@ class Port:
     link: str
     statistics: Mapping[str, int]
     status: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A bridge of the switch.
+
+    Attributes:
+        datapath: `netdev` is the userspace datapath, `system` the kernel's.
+        marks: Its `external_ids`.
+        ports: Names of its ports, its own internal one among them.
+    """
+
+    name: str
+    datapath: str
+    marks: Mapping[str, str]
+    ports: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,46 @@ class Switch:
         argv = ["ovs-appctl", f"--timeout={TIMEOUT_S}", "-t", self.control, *words]
         return shell.run(argv, timeout_s=TIMEOUT_S + 5).stdout
 
+    def bridges(self) -> list[Bridge]:
+        """All bridges."""
+        names = {str(row["_uuid"]): str(row["name"]) for row in self._rows("Port", "_uuid,name")}
+        columns = "name,datapath_type,external_ids,ports"
+        return [
+            Bridge(
+                name=str(row["name"]),
+                # The kernel's is what is meant where nothing is said.
+                datapath=str(row["datapath_type"]) or "system",
+                marks={key: str(value) for key, value in row["external_ids"].items()},
+                ports=tuple(sorted(names[port] for port in _list(row["ports"]) if port in names)),
+            )
+            for row in sorted(self._rows("Bridge", columns), key=lambda one: str(one["name"]))
+        ]
+
+    def add_bridge(self, name: str, *, datapath: str, marks: Mapping[str, str]) -> None:
+        """Add a bridge and wait until the switch has made it.
+
+        Raises:
+            HostError: The name is taken, or the switch cannot make it.
+        """
+        if any(name in (one.name, *one.ports) for one in self.bridges()):
+            raise HostError(
+                f"the lab's switch has a bridge or port {name} already. Remove it, or take it out "
+                "of ovs_bridges and run ./lab up."
+            )
+        words = ["add-br", name, "--", "set", "Bridge", name, f"datapath_type={datapath}"]
+        self.vsctl(*words, *(f"external_ids:{key}={value}" for key, value in marks.items()))
+        # A bridge that could not be made has no number, and no error anywhere but in the log.
+        if self.vsctl("get", "Bridge", name, "datapath_id").strip() == "[]":
+            why = self.why()
+            self.remove_bridge(name)
+            raise HostError(
+                f"bridge {name}: the switch cannot make it on the datapath '{datapath}'{why}"
+            )
+
+    def remove_bridge(self, name: str) -> None:
+        """Be without a bridge and its ports."""
+        self.vsctl("--if-exists", "del-br", name)
+
     def ports(self) -> list[Port]:
         """All ports of all bridges."""
         bridges = {
@@ -124,10 +183,20 @@ class Switch:
 
     def counters(self, port: Port) -> dict[str, int]:
         """A port's own counters as they are now; the database has them up to five seconds late."""
-        management = Path(self.control).with_name(f"{port.bridge}.mgmt")
-        argv = ["ovs-ofctl", f"--timeout={TIMEOUT_S}", "-O", "OpenFlow14", "dump-ports"]
-        words = [*argv, f"unix:{management}", port.name]
-        return parse_counters(shell.run(words, timeout_s=TIMEOUT_S + 5).stdout)
+        return parse_counters(self._dumped(port.bridge, port.name))
+
+    def traffic(self, bridge: str, port: str) -> tuple[int, int]:
+        """Packets and bytes that a port has received and sent so far.
+
+        Raises:
+            HostError: It is not there, or does not count.
+        """
+        text = self._dumped(bridge, port)
+        found = [_TRAFFIC.search(line) for line in text.splitlines()]
+        pairs = [(int(one[1]), int(one[2])) for one in found if one]
+        if not pairs:
+            raise HostError(f"port {port} of {bridge} has no counters: {text.strip()}")
+        return sum(packets for packets, _ in pairs), sum(size for _, size in pairs)
 
     def add_port(
         self,
@@ -135,11 +204,11 @@ class Switch:
         name: str,
         *,
         kind: str,
-        guest: str,
+        guest: str = "",
         tag: int | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Add a guest's port and wait until the switch has taken it.
+        """Add a port and wait until the switch has taken it; `guest` is who holds it.
 
         Raises:
             HostError: The name is taken, or the switch says why it cannot have it.
@@ -153,10 +222,10 @@ class Switch:
             )
         words = ["add-port", bridge, name]
         words += [f"tag={tag}"] if tag is not None else []
-        words += ["--", "set", "Interface", name, f"external_ids:{GUEST}={guest}"]
-        words += [f"type={kind}"] if kind else []
-        words += [f"options:{key}={value}" for key, value in sorted((options or {}).items())]
-        self.vsctl(*words)
+        columns = [f"external_ids:{GUEST}={guest}"] if guest else []
+        columns += [f"type={kind}"] if kind else []
+        columns += [f"options:{key}={value}" for key, value in sorted((options or {}).items())]
+        self.vsctl(*words, *(["--", "set", "Interface", name, *columns] if columns else []))
         made = self.port(name)
         if made is not None and made.error:
             self.remove_port(name)
@@ -215,6 +284,28 @@ class Switch:
         except OSError as error:
             raise HostError(f"{self.control}: the switch does not answer: {error}") from error
         return int(_UCRED.unpack(peer)[0])
+
+    def _dumped(self, bridge: str, port: str) -> str:
+        """What the switch counts at a port, as OpenFlow has it."""
+        management = Path(self.control).with_name(f"{bridge}.mgmt")
+        argv = ["ovs-ofctl", f"--timeout={TIMEOUT_S}", "-O", "OpenFlow14", "dump-ports"]
+        words = [*argv, f"unix:{management}", port]
+        return shell.run(words, timeout_s=TIMEOUT_S + 5).stdout
+
+    def await_pid(self, timeout_s: float) -> int:
+        """Wait for a switch that is being started; its process.
+
+        Raises:
+            HostError: It does not answer in time.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.pid()
+            except HostError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(POLL_S)
 
     def _rows(self, table: str, columns: str) -> list[dict[str, Any]]:
         return parse_rows(self.vsctl("--format=json", f"--columns={columns}", "list", table))
