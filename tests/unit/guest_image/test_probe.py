@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -7,6 +8,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 
 from orrery.guest.image import build, contents
 
-MAGIC = 0x6F727279
+MAGIC = 0x6F72
+HEAD = 16
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,21 @@ def wait_until_bound(port: int) -> None:
         time.sleep(0.01)
 
 
-def datagram(number: int, magic: int = MAGIC) -> bytes:
-    return struct.pack("<IIQq", magic, 64, number, time.time_ns()).ljust(64, b"\0")
+def datagram(number: int, magic: int = MAGIC, says: int = 64) -> bytes:
+    return struct.pack("<HHIq", magic, says, number, time.time_ns()).ljust(64, b"\0")
+
+
+@contextlib.contextmanager
+def receiving(probe: Path, *more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A receiver on a free port of loopback that is there already."""
+    port = free_port()
+    words = ["receive", "--port", str(port), "--seconds", "20", "--bind", "127.0.0.1", *more]
+    with subprocess.Popen([str(probe), *words], stdout=subprocess.PIPE, text=True) as receiver:
+        try:
+            wait_until_bound(port)
+            yield receiver, port
+        finally:
+            receiver.kill()
 
 
 def test_the_job_for_the_processor_gives_digits_of_pi_whatever_its_length(probe: Path) -> None:
@@ -94,34 +110,71 @@ def test_memory_is_written_at_the_rate_that_is_asked_for(probe: Path) -> None:
     assert fast["pattern"] == "random"
 
 
-def test_what_is_sent_is_received_and_counted(probe: Path) -> None:
-    port = free_port()
-    words = ["receive", "--port", str(port), "--seconds", "20", "--idle-ms", "300"]
-    argv = [str(probe), *words, "--bind", "127.0.0.1"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as receiver:
-        wait_until_bound(port)
-        to = ["--to", "127.0.0.1", "--port", str(port)]
-        (sent,) = run(probe, "send", *to, "--seconds", "1", "--rate", "500", "--size", "200")
+@pytest.mark.parametrize("size", [HEAD, 18, 200, 1472])
+def test_what_is_sent_is_received_and_counted(probe: Path, size: int) -> None:
+    with receiving(probe, "--idle-ms", "300") as (receiver, port):
+        to = ["--to", "127.0.0.1", "--port", str(port), "--size", str(size)]
+        (sent,) = run(probe, "send", *to, "--seconds", "1", "--rate", "500")
         received = json.loads(receiver.communicate(timeout=20)[0])
     assert 200 < sent["sent"] <= 501
+    assert (sent["size"], sent["bytes"]) == (size, sent["sent"] * size)
     assert received["received"] + received["lost"] == sent["sent"]
-    assert received["bytes"] == received["received"] * 200
+    assert received["bytes"] == received["received"] * size
     assert received["first"] == 0
 
 
+def test_a_mix_has_its_sizes_in_turns_and_says_how_many_bytes_it_was(probe: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        to = ["--to", "127.0.0.1", "--port", str(one.getsockname()[1]), "--size", "imix"]
+        (sent,) = run(probe, "send", *to, "--seconds", "1", "--rate", "60")
+        sizes = [len(one.recv(2048)) for _ in range(sent["sent"])]
+    assert sent["size"] == "imix"
+    assert sent["bytes"] == sum(sizes)
+    turn = sizes[:12]
+    assert sorted(turn) == [18] * 7 + [524] * 4 + [1472]
+    assert sizes == [turn[number % 12] for number in range(len(sizes))]
+    # Nowhere more than two of a size, and no two that are not the small ones.
+    assert not [one for one in zip(turn, [*turn[1:], turn[0]], strict=True) if min(one) > 18]
+
+
+def test_what_is_queued_when_the_signal_comes_is_counted(probe: Path) -> None:
+    with receiving(probe) as (receiver, port):
+        receiver.send_signal(signal.SIGSTOP)
+        to = ["--to", "127.0.0.1", "--port", str(port), "--size", "18"]
+        (sent,) = run(probe, "send", *to, "--seconds", "1", "--rate", "200")
+        receiver.terminate()
+        receiver.send_signal(signal.SIGCONT)
+        received = json.loads(receiver.communicate(timeout=20)[0])
+    assert received["interrupted"]
+    assert received["received"] == sent["sent"]
+
+
+def test_a_receiver_ends_though_somebody_goes_on_sending(probe: Path) -> None:
+    with receiving(probe) as (receiver, port):
+        to = ["--to", "127.0.0.1", "--port", str(port)]
+        argv = [str(probe), "send", *to, "--seconds", "20", "--rate", "1000"]
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as sender:
+            try:
+                time.sleep(0.1)
+                began = time.monotonic()
+                receiver.terminate()
+                receiver.communicate(timeout=20)
+                assert time.monotonic() - began < 5
+            finally:
+                sender.kill()
+
+
 def test_lost_double_and_late_datagrams_are_told_apart(probe: Path) -> None:
-    port = free_port()
-    words = ["receive", "--port", str(port), "--seconds", "20", "--idle-ms", "800"]
-    argv = [str(probe), *words, "--bind", "127.0.0.1"]
     with (
-        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as receiver,
+        receiving(probe, "--idle-ms", "800") as (receiver, port),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        wait_until_bound(port)
         sender.connect(("127.0.0.1", port))
         for number in (10, 11, 13, 12, 12):
             sender.send(datagram(number))
         sender.send(datagram(14, magic=1))
+        sender.send(datagram(15, says=65))
         sender.send(b"short")
         time.sleep(0.2)
         sender.send(datagram(20))
@@ -144,6 +197,14 @@ def test_lost_double_and_late_datagrams_are_told_apart(probe: Path) -> None:
         (["cpu", "--works", "1"], "--works is no option here"),
         (["dirty", "--mb", "1", "--seconds", "1", "--pattern", "x"], "random or byte is needed"),
         (["send", "--to", "host", "--port", "1", "--seconds", "1"], "an IPv4 address is needed"),
+        (
+            ["send", "--to", "1.1.1.1", "--port", "1", "--seconds", "1", "--size", "15"],
+            "from 16 to",
+        ),
+        (
+            ["send", "--to", "1.1.1.1", "--port", "1", "--seconds", "1", "--size", "x"],
+            "--size x: a",
+        ),
         (["receive", "--port", "65536", "--seconds", "1"], "from 1 to 65535 is needed"),
         (["heartbeat", "--seconds", "99999999999999999999"], "from 1 to 86400 is needed"),
     ],

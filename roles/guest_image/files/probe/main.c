@@ -16,7 +16,7 @@ static const struct {
 } commands[] = {
 	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10]"},
 	{"dirty", dirty, "--mb N --seconds S [--pages-per-s 0] [--pattern random|byte]"},
-	{"send", send_numbered, "--to IP --port P --seconds S [--size 64] [--rate 0]"},
+	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0]"},
 	{"receive", receive_numbered, "--port P --seconds S [--idle-ms 0] [--bind IP]"},
 	{"cpu", cpu, "--work N"},
 };
@@ -49,17 +49,17 @@ void fail(const char *what)
 	exit(3);
 }
 
-static void read_number(const struct option *option, const char *text)
+int64_t read_number(const char *name, const char *text, int64_t low, int64_t high)
 {
 	char *end;
 	long long value;
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || value < option->low || value > option->high)
-		refuse("--%s %s: a whole number from %lld to %lld is needed", option->name, text,
-		       (long long)option->low, (long long)option->high);
-	*option->number = value;
+	if (errno || end == text || *end || value < low || value > high)
+		refuse("--%s %s: a whole number from %lld to %lld is needed", name, text,
+		       (long long)low, (long long)high);
+	return value;
 }
 
 void read_options(int argc, char **argv, const struct option *options)
@@ -78,7 +78,8 @@ void read_options(int argc, char **argv, const struct option *options)
 		if (option->text)
 			*option->text = argv[i + 1];
 		else
-			read_number(option, argv[i + 1]);
+			*option->number =
+				read_number(option->name, argv[i + 1], option->low, option->high);
 		seen |= 1U << (option - options);
 	}
 	for (const struct option *option = options; option->name; option++)

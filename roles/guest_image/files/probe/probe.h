@@ -24,6 +24,9 @@ extern volatile sig_atomic_t stopped;
 /* Read `--name value` pairs; the last option of the array has no name. Ends the program with 1. */
 void read_options(int argc, char **argv, const struct option *options);
 
+/* The value of an option that is a bounded whole number. Ends the program with 1 where it is none. */
+int64_t read_number(const char *name, const char *text, int64_t low, int64_t high);
+
 /* Say what is wrong on standard error and end the program with 1: the command line is off. */
 _Noreturn void refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -10,9 +10,13 @@
 #include <sys/socket.h>
 
 /* A bit for each number: 128 MB at most. */
-#define MOST_NUMBERS (UINT64_C(1) << 30)
+#define MOST_NUMBERS (UINT32_C(1) << 30)
 
-enum { WAIT_US = 10000, RECEIVE_BUFFER = 8 << 20 };
+/*
+ * At the end what is still on its way or queued is counted, too: until so long a silence, which is
+ * one wait, but not for ever where somebody goes on sending.
+ */
+enum { WAIT_US = 10000, MOST_LATE_NS = 500 * NS_PER_MS, RECEIVE_BUFFER = 8 << 20 };
 
 struct tally {
 	uint8_t *seen;
@@ -133,21 +137,30 @@ int receive_numbered(int argc, char **argv)
 	read_options(argc, argv, options);
 
 	const int fd = bound(address, port);
-	const int64_t end = now_ns(CLOCK_MONOTONIC) + duration_s * NS_PER_S;
-	int64_t now = 0;
+	int64_t now = now_ns(CLOCK_MONOTONIC);
+	int64_t end = now + duration_s * NS_PER_S;
+	bool ending = false;
 
-	while (!stopped && now < end) {
+	while (now < end) {
 		const ssize_t size = recv(fd, buffer, sizeof buffer, 0);
+		const bool silent = size < 0 && errno == EAGAIN;
 
-		now = now_ns(CLOCK_MONOTONIC);
 		if (size < 0 && errno != EAGAIN && errno != EINTR)
 			fail("receive");
+		now = now_ns(CLOCK_MONOTONIC);
 		if (size >= (ssize_t)sizeof head) {
 			memcpy(&head, buffer, sizeof head);
-			if (head.magic == NUMBERED_MAGIC && head.sequence < MOST_NUMBERS)
+			if (head.magic == NUMBERED_MAGIC && head.size == size &&
+			    head.sequence < MOST_NUMBERS)
 				count(&tally, &head, now, now_ns(CLOCK_REALTIME) - head.sent_ns);
 		} else if (idle_ms && tally.received && now - tally.last_ns > idle_ms * NS_PER_MS) {
 			break;
+		}
+		if (silent && ending)
+			break;
+		if (stopped && !ending) {
+			ending = true;
+			end = now + MOST_LATE_NS < end ? now + MOST_LATE_NS : end;
 		}
 	}
 	report(&tally);
