@@ -52,6 +52,13 @@ def test_a_stopped_daemon_that_ignores_term_is_killed() -> None:
     assert shell.stop(process, timeout_s=0.5) < 0
 
 
+def test_a_program_that_is_talked_to_sees_the_end_of_its_pipe() -> None:
+    process = shell.start(["cat"], pipes=True)
+    with process:
+        out, _ = process.communicate(b"hello", timeout=20)
+    assert (out, process.returncode) == (b"hello", 0)
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

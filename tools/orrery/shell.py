@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from orrery.errors import HostError
 
@@ -168,10 +168,18 @@ def start(
     env: Mapping[str, str] | None = None,
     stdout: Path | None = None,
     descriptors: Sequence[int] = (),
+    pipes: bool = False,
 ) -> Process:
     """Start a program that goes on, in a session of its own; its output goes to a file or nowhere.
 
-    `descriptors` are open files that it inherits under their numbers.
+    Args:
+        argv: Program and arguments; no shell reads them.
+        cwd: Working directory.
+        env: Variables added to this process's own.
+        stdout: File that gets its output and its errors; None is for nowhere.
+        descriptors: Open files that it inherits under their numbers.
+        pipes: Whether it is talked to: `stdin` and `stdout` of the process are pipes then. The
+            first one ends with this process, whatever that ends by.
 
     Raises:
         CommandError: It cannot be started.
@@ -179,12 +187,14 @@ def start(
     words = [str(word) for word in argv]
     with contextlib.ExitStack() as stack:
         try:
-            sink = subprocess.DEVNULL if stdout is None else stack.enter_context(stdout.open("ab"))
+            sink: IO[bytes] | int = subprocess.PIPE if pipes else subprocess.DEVNULL
+            if stdout is not None:
+                sink = stack.enter_context(stdout.open("ab"))
             return subprocess.Popen(
                 words,
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

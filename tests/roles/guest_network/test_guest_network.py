@@ -53,6 +53,7 @@ def test_the_namespace_comes_with_its_bridge_and_goes_without_a_trace(
     assert run_role("guest_network", values, check=True).changed == 0
     facts = StateFile(tmp_path / "lab" / "state.json").read().facts
     assert facts["network"]["namespace"] == NAME
+    assert facts["network"]["lan_peers"] == []
 
     # As after a reboot: the record is there and the namespace is not.
     SPACE.remove()
@@ -127,4 +128,11 @@ def test_an_address_that_is_none_is_refused(values: dict[str, Any], run_role: Ru
     bad = {**values, "lab_lan_subnet": "10.161.95.0/33"}
     run = run_role("guest_network", bad, expect_failure=True)
     assert "lab_lan_subnet: '10.161.95.0/33' is no IPv4 network" in run.text
+    assert not SPACE.exists()
+
+
+def test_peers_that_are_no_addresses_are_refused(values: dict[str, Any], run_role: RunRole) -> None:
+    bad = {**values, "lab_lan_peers": ["peer.example"]}
+    run = run_role("guest_network", bad, expect_failure=True)
+    assert "lab_lan_peers is ['peer.example']; a list of IPv4 addresses is needed" in run.text
     assert not SPACE.exists()
