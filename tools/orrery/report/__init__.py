@@ -1,0 +1,1 @@
+"""Pages from records: what was measured, drawn and told, without measuring anything again."""
