@@ -29,7 +29,7 @@ def test_the_common_options_come_first_in_their_order(task: Any) -> None:
 def test_extra_can_be_given_several_times(name: str) -> None:
     """Invoke takes the type of a default, so that a tuple would be split into letters."""
     parser = Parser(contexts=tree.collection().to_contexts())
-    words = ["something"] if tree.tasks()[name].positional else []
+    words = ["something"] * len(tree.tasks()[name].positional or ())
     found = parser.parse_argv([name, *words, "-e", "a=1", "--extra", "b=2"])
     assert list(found[0].args["extra"].value) == ["a=1", "b=2"]
 

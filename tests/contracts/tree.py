@@ -72,7 +72,10 @@ def collection() -> Any:
 @functools.cache
 def tasks() -> dict[str, Any]:
     """Every Fabric task by the name that is typed after ./lab."""
-    return {name: collection()[name] for name in collection().task_names}
+    names = collection().task_names
+    # A collection's default task is typed by the name of the collection.
+    typed = [next(iter(aliases), name) for name, aliases in names.items()]
+    return {name: collection()[name] for name in typed}
 
 
 class _Loader(yaml.SafeLoader):

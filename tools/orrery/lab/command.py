@@ -106,14 +106,18 @@ def write_json(path: str, mapping: Mapping[str, Any]) -> None:
 
 
 def lab_task(
-    function: Callable[..., Any] | None = None, *, positional: Sequence[str] = (), name: str = ""
+    function: Callable[..., Any] | None = None,
+    *,
+    positional: Sequence[str] = (),
+    name: str = "",
+    default: bool = False,
 ) -> Any:
     """Make a Fabric task of a function `(c, inventory="", extra=(), json="", ...)`.
 
     An `OrreryError` becomes one text on standard error and its exit code, Ctrl-C one line and 130.
     """
     if function is None:
-        return functools.partial(lab_task, positional=positional, name=name)
+        return functools.partial(lab_task, positional=positional, name=name, default=default)
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -137,4 +141,7 @@ def lab_task(
     options: dict[str, Any] = {"iterable": ["extra"], "positional": list(positional)}
     if name:
         options["name"] = name
+    if default:
+        # `./lab bench` is `./lab bench.run`.
+        options["default"] = True
     return task(guarded, **options)

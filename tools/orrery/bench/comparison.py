@@ -1,0 +1,206 @@
+"""A whole suite: its groups one after the other, what came out, and the record of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orrery.bench.subject import Bench, equal_offloads
+from orrery.bench.suite import Group, Suite, SuiteScenario
+from orrery.measure import journal as journals
+from orrery.measure import record as records
+from orrery.measure import runner
+from orrery.measure.host import Host
+from orrery.measure.journal import Journal
+from orrery.measure.plan import Outcome, Plan
+from orrery.measure.record import Ratio, Record, Row
+from orrery.measure.runner import Step
+from orrery.network import traffic
+from orrery.network.scenario import NetScenario
+
+Progress = Callable[["Where"], object]
+
+
+@dataclass(frozen=True)
+class Where:
+    """How far a suite has come.
+
+    Attributes:
+        title: Of the group.
+        scenario: That is next.
+        done, total: Trials; what the noise guard may add does not count.
+        left_s: Time that is left, as far as it can be told [s].
+    """
+
+    title: str
+    scenario: NetScenario
+    step: Step
+    done: int
+    total: int
+    left_s: float | None
+
+
+def plan(suite: Suite, group: Group) -> Plan[NetScenario]:
+    """The plan of one group: what is compared grows together."""
+    pairs = tuple((one.name, other.name) for one, other in group.ratios)
+    return Plan(
+        scenarios=group.scenarios,
+        groups=pairs,
+        primary={one.name: traffic.primary(one.traffic) for one in group.scenarios},
+        trials=suite.trials,
+        most_trials=suite.most_trials,
+        spread_limit=suite.spread,
+    )
+
+
+def header(suite: Suite) -> dict[str, str]:
+    """What a journal of this suite on this host begins with."""
+    plans = [plan(suite, group).fingerprint() for group in suite.groups]
+    fingerprint = hashlib.sha256(json.dumps(plans).encode()).hexdigest()[:16]
+    return {"suite": suite.name, **journals.header(fingerprint)}
+
+
+def measure(
+    suite: Suite, bench: Bench, journal: Journal, progress: Progress
+) -> list[Outcome[NetScenario]]:
+    """Measure group by group; within a group scenarios take turns.
+
+    Raises:
+        MeasurementError: The journal cannot be written.
+    """
+    possible = {one: not bench.missing(one) for one in suite.scenarios}
+    clock = _Clock(sum(possible.values()) * suite.trials)
+    outcomes = []
+    for group in suite.groups:
+        here = tuple(one for one in group.scenarios if possible[one])
+        bench.keep(here)
+        clock.begin(len(here) * suite.trials)
+        names = {one.name: one for one in group.scenarios}
+
+        def tell(
+            step: Step, group: Group = group, names: Mapping[str, NetScenario] = names
+        ) -> None:
+            progress(clock.where(group.title, names[step.scenario], step))
+
+        outcomes.append(runner.run(plan(suite, group), bench, journal, tell))
+    return outcomes
+
+
+class _Clock:
+    """Adds up the groups of a suite, and guesses how long those take that are still to come."""
+
+    def __init__(self, trials: int) -> None:
+        """Describe it.
+
+        Args:
+            trials: Of the whole suite, without those that the noise guard may add.
+        """
+        self._total = trials
+        self._before = self._group = 0
+        self._spent_s = 0.0
+        self._since: float | None = None
+
+    def begin(self, trials: int) -> None:
+        """A group of so many trials comes next."""
+        self._before += self._group
+        self._group = trials
+
+    def where(self, title: str, scenario: NetScenario, step: Step) -> Where:
+        """Where a step is in the whole."""
+        now = time.monotonic()
+        # Warm-up and added trials say nothing of those that are to come.
+        self._spent_s += now - self._since if self._since is not None else 0.0
+        self._since = now if step.phase == "trial" else None
+        inside = {"prepare": 0, "trial": step.done, "growth": self._group}[step.phase]
+        done = min(self._before + inside, self._total)
+        left_s = self._spent_s / done * (self._total - done) if done else None
+        return Where(title, scenario, step, done, self._total, left_s)
+
+
+def record(
+    suite: Suite,
+    outcomes: list[Outcome[NetScenario]],
+    *,
+    started: str,
+    host: Host,
+    accel: str,
+    versions: Mapping[str, str],
+) -> Record:
+    """The record of a suite.
+
+    Raises:
+        MeasurementError: A figure is none.
+    """
+    rows: list[Row] = []
+    ratios: list[Ratio] = []
+    for group, outcome in zip(suite.groups, outcomes, strict=True):
+        units = traffic.UNITS[group.scenarios[0].traffic]
+
+        def listed(scenario: NetScenario, metric: str, group: Group = group) -> bool:
+            return metric in metrics_of(group, scenario)
+
+        rows += outcome.rows(units, listed)
+        pairs = [
+            (one.name, other.name, metric)
+            for one, other in group.ratios
+            for metric in metrics_of(group, one)
+        ]
+        ratios += outcome.ratios(pairs, equal_offloads)
+    asked = SuiteScenario(suite.name, suite.trials, suite.most_trials, suite.spread)
+    made = records.make(
+        asked,
+        rows,
+        {},
+        started=started,
+        versions=versions,
+        accel=accel,
+        host=host,
+        ratios=ratios,
+        scenarios=suite.scenarios,
+        conditions={name: one for found in outcomes for name, one in found.conditions.items()},
+        skipped=[one for found in outcomes for one in found.skipped],
+        dropped=[one for found in outcomes for one in found.dropped],
+        failed=[one for found in outcomes for one in found.failed],
+    )
+    return _with_summary(made, suite, outcomes)
+
+
+def metrics_of(group: Group, scenario: NetScenario) -> tuple[str, ...]:
+    """The metrics of a scenario that are listed."""
+    return group.metrics or (traffic.primary(scenario.traffic),)
+
+
+def listed(made: Record) -> dict[str, Any]:
+    """Rows and ratios as `bench --json` has them."""
+    rows = [row for row in made.rows if row.listed]
+    return {
+        "rows": [
+            {key: value for key, value in row.as_mapping().items() if key != "listed"}
+            for row in rows
+        ],
+        "ratios": [asdict(ratio) for ratio in made.ratios],
+    }
+
+
+def _with_summary(made: Record, suite: Suite, outcomes: list[Outcome[NetScenario]]) -> Record:
+    rows = [row for row in made.rows if row.listed]
+    seconds = sum(one.seconds for one in outcomes)
+    growth_s = sum(one.growth_s for one in outcomes)
+    summary = {
+        "suite": suite.name,
+        "about": suite.about,
+        "row_count": len(rows),
+        "unstable": sum(not row.stable for row in rows),
+        "skipped": len(made.skipped),
+        "dropped": len(made.dropped),
+        "failed": len(made.failed),
+        "seconds": round(seconds - growth_s, 1),
+        "growth_trials": sum(one.growth_trials for one in outcomes),
+        "growth_s": round(growth_s, 1),
+    }
+    return dataclasses.replace(made, summary=summary)

@@ -1,0 +1,247 @@
+"""Suites: files that list scenarios by their parameters, in groups that are compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, get_args, get_type_hints
+
+import jsonschema
+import yaml
+
+from orrery.errors import ConfigurationError
+from orrery.measure.scenario import Scenario
+from orrery.measure.stats import TOLERANCE, TRIALS_NEEDED
+from orrery.network.scenario import NetScenario
+
+STANDARD = "standard"
+SUFFIX = ".yml"
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scenarios that are measured in turns.
+
+    Attributes:
+        title: What they have in common, for people.
+        metrics: That are listed; empty for the main one of their traffic.
+        ratios: Pairs of scenarios, each measured over its reference.
+    """
+
+    title: str
+    scenarios: tuple[NetScenario, ...]
+    metrics: tuple[str, ...] = ()
+    ratios: tuple[tuple[NetScenario, NetScenario], ...] = ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A whole measurement.
+
+    Attributes:
+        trials: Of each scenario.
+        most_trials: Up to which a scenario that spreads too much grows.
+        spread: Distance of the quartiles of its trials that is too much, as a share of the median.
+    """
+
+    name: str
+    about: str
+    groups: tuple[Group, ...]
+    trials: int = TRIALS_NEEDED
+    most_trials: int = 9
+    spread: float = TOLERANCE
+
+    @property
+    def scenarios(self) -> tuple[NetScenario, ...]:
+        """All scenarios, in the order of the file."""
+        return tuple(one for group in self.groups for one in group.scenarios)
+
+
+def with_trials(suite: Suite, trials: int) -> Suite:
+    """The same with another number of trials; the most grow along."""
+    return dataclasses.replace(suite, trials=trials, most_trials=max(trials, suite.most_trials))
+
+
+@dataclass(frozen=True)
+class SuiteScenario(Scenario):
+    """What a record of a whole suite says that was asked for."""
+
+    kind: ClassVar[str] = "bench"
+
+    suite: str
+    trials: int
+    most_trials: int
+    spread: float
+
+
+def names() -> list[str]:
+    """Suites that come along."""
+    folder = resources.files("orrery.bench").joinpath("suites")
+    found = (one.name for one in folder.iterdir())
+    return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
+
+
+def load(name: str) -> Suite:
+    """A suite by its name, or from a file.
+
+    Raises:
+        ConfigurationError: There is none, or something in it is wrong.
+    """
+    if name in names():
+        text = resources.files("orrery.bench").joinpath("suites", name + SUFFIX).read_text("utf-8")
+        return parse(text, name)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigurationError(
+            f"there is no suite '{name}', and no such file. Suites: {', '.join(names())}; "
+            "or the path of a file of your own."
+        )
+    try:
+        return parse(path.read_text(encoding="utf-8"), path.stem)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+
+
+def parse(text: str, name: str) -> Suite:
+    """Read the text of a suite.
+
+    Raises:
+        ConfigurationError: The place that is wrong, and why.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"suite {name}: no YAML: {error}") from error
+    faults = sorted(_validator().iter_errors(data), key=lambda found: found.json_path)
+    if faults:
+        where = faults[0].json_path
+        raise ConfigurationError(f"suite {name}: {where}: {faults[0].message}")
+    common = {"seconds": data["seconds"]} if "seconds" in data else {}
+    groups = tuple(_group(name, entry, common) for entry in data["groups"])
+    known: set[str] = set()
+    for scenario in (one for group in groups for one in group.scenarios):
+        if scenario.name in known:
+            raise ConfigurationError(f"suite {name}: scenario '{scenario.name}' is there twice")
+        known.add(scenario.name)
+    options = {key: data[key] for key in ("trials", "most_trials", "spread") if key in data}
+    suite = Suite(name=name, about=" ".join(data["about"].split()), groups=groups, **options)
+    if suite.most_trials < suite.trials:
+        return dataclasses.replace(suite, most_trials=suite.trials)
+    return suite
+
+
+def scenario_of(values: Values, where: str) -> NetScenario:
+    """A scenario from its parameters as a file has them.
+
+    Raises:
+        ConfigurationError: A parameter is unknown, has no such value, or contradicts another.
+    """
+    types = get_type_hints(NetScenario)
+    known = [field.name for field in dataclasses.fields(NetScenario)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"{where}: there is no parameter '{unknown[0]}'. Known: {', '.join(known)}"
+        )
+    needed = [f.name for f in dataclasses.fields(NetScenario) if f.default is dataclasses.MISSING]
+    lacking = [key for key in needed if key not in values]
+    if lacking:
+        raise ConfigurationError(f"{where}: a scenario needs {' and '.join(lacking)}")
+    made = {key: _typed(where, key, value, types[key]) for key, value in values.items()}
+    scenario = NetScenario(**made)
+    scenario.check()
+    return scenario
+
+
+def _group(suite: str, entry: Values, common: Values) -> Group:
+    where = f"suite {suite}, group '{entry['title']}'"
+    scenarios = tuple(
+        scenario_of({**common, **entry["with"], **crossed, **variant}, where)
+        for crossed in _crossed(entry.get("each", {}))
+        for variant in entry.get("variants", [{}])
+    )
+    ratios = [
+        pair
+        for rule in entry.get("ratios", ())
+        for pair in _pairs(where, scenarios, rule["of"], rule["over"])
+    ]
+    metrics = tuple(entry.get("metrics", ()))
+    return Group(entry["title"], scenarios, metrics, tuple(dict.fromkeys(ratios)))
+
+
+def _crossed(each: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values, the last key changing fastest."""
+    for combination in itertools.product(*each.values()):
+        yield dict(zip(each, combination, strict=True))
+
+
+def _pairs(
+    where: str, scenarios: tuple[NetScenario, ...], of: Values, over: Values
+) -> list[tuple[NetScenario, NetScenario]]:
+    """Scenarios that a rule compares: they agree in all parameters that it does not name.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    free = {*of, *over}
+    found = [
+        (one, other)
+        for one, other in itertools.permutations(scenarios, 2)
+        if _matches(one, of) and _matches(other, over) and _rest(one, free) == _rest(other, free)
+    ]
+    if not found:
+        raise ConfigurationError(
+            f"{where}: no two scenarios are {dict(of)} and {dict(over)} and alike in all else"
+        )
+    return found
+
+
+def _matches(scenario: NetScenario, wanted: Values) -> bool:
+    parameters = scenario.parameters()
+    return all(parameters.get(key) == _text(value) for key, value in wanted.items())
+
+
+def _rest(scenario: NetScenario, free: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in scenario.parameters().items() if key not in free}
+
+
+def _text(value: Any) -> Any:
+    """As `NetScenario.parameters` gives it."""
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
+    """A value of a file as the field wants it."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    # A frame is a number in a file, and text because of `imix`.
+    if str in kinds and isinstance(value, int | str) and not isinstance(value, bool):
+        return str(value)
+    for one in kinds:
+        if isinstance(one, type) and issubclass(one, StrEnum):
+            if value in list(one):
+                return one(value)
+            raise ConfigurationError(
+                f"{where}: {key} is '{value}'; one of {', '.join(one)} is needed"
+            )
+        if one is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is one:
+            return value
+    raise ConfigurationError(f"{where}: {key} is '{value}', which is of no kind that it can be")
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    text = resources.files("orrery.bench").joinpath("suite.schema.json").read_text("utf-8")
+    return jsonschema.Draft202012Validator(json.loads(text))

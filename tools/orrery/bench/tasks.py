@@ -1,0 +1,100 @@
+"""`./lab bench`: the comparison, its suites, and two records of it against each other.
+
+What it needs is imported when it runs: `./lab --list` does not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from orrery import params
+from orrery.errors import HostError, MeasurementError
+from orrery.lab.command import Lab, lab, lab_task, write_json
+
+STANDARD = "standard"
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(text, soft_wrap=True, markup=False)
+
+
+def _guests(this: Lab) -> Any:
+    from orrery.guest.lifecycle import Guests
+
+    if os.geteuid() != 0:
+        raise HostError("guests, their taps and the switch belong to root: use sudo ./lab bench")
+    return Guests(this.state(), say=lambda text: print(text, file=sys.stderr))
+
+
+@lab_task(name="run", default=True)
+def bench(
+    c: Any,
+    inventory: str = "",
+    extra: Sequence[str] = (),
+    json: str = "",
+    suite: str = STANDARD,
+    trials: str = "",
+    resume: str = "",
+) -> None:
+    """Compare backends: ./lab bench --suite full; table, page with plots, record."""
+    from orrery.bench import run
+    from orrery.bench import suite as suites
+
+    wanted = suites.load(suite)
+    if trials:
+        wanted = suites.with_trials(wanted, params.integer("trials", trials, low=1, high=1000))
+    journal = params.path("resume", resume, exists=True) if resume else None
+    this = lab(inventory, extra)
+    done = run.run(this.settings, _guests(this), wanted, journal, suite)
+    write_json(json, done.as_mapping())
+    if done.record.failed:
+        raise MeasurementError(
+            f"{len(done.record.failed)} scenarios have no result, or not all of it (see above). "
+            "The others are in the record."
+        )
+
+
+@lab_task(name="list")
+def list_(c: Any, inventory: str = "", extra: Sequence[str] = (), json: str = "") -> None:
+    """List the suites: what each asks, how long it takes, what cannot run here."""
+    from orrery.bench import overview
+
+    found = overview.here(lab(inventory, extra).state())
+    overview.show(found)
+    write_json(json, {"suites": [asdict(one) for one in found]})
+
+
+@lab_task(positional=["a", "b"])
+def compare(
+    c: Any,
+    inventory: str = "",
+    extra: Sequence[str] = (),
+    json: str = "",
+    a: str | None = None,
+    b: str | None = None,
+) -> None:
+    """Compare two records row by row: ./lab bench.compare A.json B.json."""
+    from orrery.measure import compare as comparing
+    from orrery.measure import record, show
+
+    one, other = (
+        record.load(params.path(name, text or "", exists=True))
+        for name, text in (("a", a), ("b", b))
+    )
+    found = comparing.comparison(one, other)
+    show.show_compared(found)
+    write_json(json, asdict(found))
+
+
+# Invoke reads it when it parses the command line.
+bench.help = {
+    "suite": "One of ./lab bench.list, or a file of your own",
+    "trials": "Of each scenario, instead of what the suite says",
+    "resume": "Journal of a run that was broken off",
+}
