@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 
 from orrery import shell
 from orrery.measure import record
+from orrery.network import conditions
 from orrery.network.layout import Layout, switch
 from orrery.state import LabState, StateFile
 
@@ -63,6 +64,7 @@ def nothing_stays(lab_state: LabState) -> Iterator[None]:
             sorted(one.name for one in this.ports()),
             sorted(Layout.of(lab_state).namespace.links()),
             sorted(path.name for path in Path(f"/run/{lab_state.lab_name}/guests").glob("*")),
+            conditions.settings(this),
         )
 
     before = seen()
@@ -143,11 +145,11 @@ def test_a_guest_that_dies_in_the_middle_costs_a_trial(
         rest, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, seen + rest
     found = json.loads(answer.read_text())
-    assert found["dropped"] == 1, seen + rest
+    assert found["dropped"] >= 1, seen + rest
     assert "a trial is dropped (" in rest
     assert name in rest
     assert len(found["rows"]) == 3
-    assert sorted(len(row["trials"]) for row in found["rows"]) == [4, 5, 5]
+    assert min(len(row["trials"]) for row in found["rows"]) < 5
 
 
 def test_a_switch_that_dies_in_the_middle_costs_trials_and_the_rest_goes_on(
@@ -158,7 +160,7 @@ def test_a_switch_that_dies_in_the_middle_costs_trials_and_the_rest_goes_on(
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        seen = await_line(process, "engine-vhost-user, forward, engine, 64 B: trial 2")
+        seen = await_line(process, "engine-vhost-user, forward, engine, frame=64: trial 2")
         os.kill(switch(lab_state).pid(), signal.SIGKILL)
         rest, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, seen + rest
@@ -187,12 +189,35 @@ def test_ctrl_c_keeps_finished_trials_and_a_second_bench_is_refused(
     journal = Path(line.split()[-1])
     kept = sum('"trial"' in line for line in journal.read_text().splitlines())
     assert kept >= 4
-    began = time.monotonic()
-    code, text, found = bench("--suite", suite, "--resume", journal)
-    assert code == 0, text
-    assert time.monotonic() - began < RUN_TIMEOUT_S
-    assert {len(row["trials"]) for row in found["rows"]} == {5}
+    # As it is printed, word for word.
+    done = shell.run(shlex.split(line), timeout_s=RUN_TIMEOUT_S, cwd=checkout, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = record.load(_path_of(done.stdout, "record: "))
+    assert {len(row.trials) for row in found.rows if row.listed} == {5}
+    assert [ratio.equal_offloads for ratio in found.ratios] == [False]
     assert not journal.exists()
+
+
+def _path_of(text: str, label: str) -> Path:
+    (line,) = [line for line in text.splitlines() if line.startswith(label)]
+    return Path(line.removeprefix(label))
+
+
+def test_a_bench_that_was_killed_leaves_nothing_in_the_way_of_the_next(
+    checkout: Path, lab_state: LabState, suite: Path, bench: Callable[..., Any]
+) -> None:
+    words = argv(checkout, lab_state, "--suite", suite)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        await_line(process, "trial 2")
+        process.kill()
+        process.communicate(timeout=60)
+    before = conditions.settings(switch(lab_state)).get("pmd-maxsleep")
+    code, text, found = bench("--suite", suite)
+    assert code == 0, f"{text}\n(PMDs slept {before} us after the kill)"
+    assert len(found["rows"]) == 3
+    assert conditions.of_switch(lab_state)["pmd_sleep_us"] == lab_state.facts["ovs"]["pmd_sleep_us"]
 
 
 def test_guests_of_the_user_are_not_disturbed(

@@ -95,6 +95,18 @@ def test_the_ring_that_was_asked_for_is_the_one_that_is_used(lab_state: LabState
         assert found["mrg_rxbuf"] == ("on" if mrg_rxbuf else "off")
 
 
+def test_engines_with_other_rings_are_there_side_by_side(lab_state: LabState) -> None:
+    with (
+        Engine(lab_state, Backend.ENGINE_VHOST_USER) as one,
+        Engine(lab_state, Backend.ENGINE_VHOST_USER, queues=2) as two,
+        Engine(lab_state, Backend.ENGINE_VHOST_USER, packed=True, mrg_rxbuf=False) as other,
+    ):
+        for this in (one, two, other, one):
+            assert this.trial(0.2, 64) > 1000
+        assert other.conditions()["ring"] == "packed"
+    assert traces(lab_state) == []
+
+
 def test_a_switch_that_is_killed_costs_one_trial(lab_state: LabState) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="t-eng-") as name,
@@ -149,7 +161,7 @@ def test_packets_go_through_a_guest_that_rests_between_trials(lab_state: LabStat
         pytest.skip(f"not here: {reason}")
     with pvp.Pvp(lab_state, Backend.VHOST_USER) as this:
         assert this.trial(0.5, 64) > 500
-        entry = Entry.read(registry.Registry(lab_state.lab_name).of(pvp.GUEST))
+        entry = Entry.read(registry.Registry(lab_state.lab_name).of("pvp"))
         assert entry is not None
         before = process_seconds(entry.pid)
         time.sleep(IDLE_S)
@@ -158,7 +170,7 @@ def test_packets_go_through_a_guest_that_rests_between_trials(lab_state: LabStat
         registry.end(entry.pid)
         assert this.trial(0.5, 64) > 500, "another guest takes the place of one that died"
     assert traces(lab_state) == []
-    assert not pvp.initrd_path(lab_state).exists()
+    assert not pvp.initrd_path(lab_state, "pvp").exists()
 
 
 def test_what_a_killed_run_left_ends_with_it_or_is_taken_away(
@@ -178,6 +190,7 @@ def test_what_a_killed_run_left_ends_with_it_or_is_taken_away(
     # testpmd reads the end of its pipe.
     registry.await_end(pid, timeout_s=10)
     assert "br-eng-af" in traces(lab_state)
-    with Engine(lab_state, Backend.ENGINE_AF_PACKET_OVS) as this:
-        assert this.trial(0.3, 64) > 1000
+    with Engine(lab_state, Backend.ENGINE_BRIDGE):
+        assert engine.sweep(lab_state) == ["br-eng-af", "eng-af0", "eng-af1"]
+        assert "br-eng-lx" in traces(lab_state), "somebody measures with it"
     assert traces(lab_state) == []

@@ -116,6 +116,7 @@ def test_a_suite_gives_rows_ratios_and_a_summary(tmp_path: Path) -> None:
         "failed": 0,
         "growth_trials": 0,
         "growth_s": 0.0,
+        "resumed": False,
         "seconds": made.summary["seconds"],
     }
     path = record.save(made, tmp_path)

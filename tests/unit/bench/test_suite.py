@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -108,12 +109,41 @@ def test_scenarios_that_differ_in_more_than_the_rule_names_are_not_compared() ->
             "    ratios: [{of: {queues: 2}, over: {queues: 1}}]\n",
             "no two scenarios are {'queues': 2} and {'queues': 1}",
         ),
+        (
+            f"{HEAD}{TCP}    variants: [{{backend: vhost-user}}]\n"
+            "    ratios: [{of: {queue: 2}, over: {queues: 1}}]\n",
+            "there is no parameter 'queue'",
+        ),
+        (
+            f"{HEAD}{TCP}    variants: [{{backend: vhost-user}}]\n    metrics: [p95]\n",
+            "there is no metric 'p95'. Known: throughput, forward,",
+        ),
+        (
+            f"{HEAD}    with: {{path: guest-guest, backend: vhost-user}}\n"
+            "    variants: [{traffic: latency}, {traffic: ping}]\n",
+            "its scenarios are latency and ping; a group is of one kind",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as found:
         parse(text, "mine")
     assert said in str(found.value)
+
+
+def test_frames_are_compared_as_they_are_written() -> None:
+    suite = parse(
+        f"{HEAD}    with: {{path: guest-guest, traffic: udp, backend: vhost-user}}\n"
+        "    each: {frame: [64, 1518]}\n"
+        "    ratios: [{of: {frame: 1518}, over: {frame: 64}}]\n",
+        "mine",
+    )
+    assert [(one.frame, other.frame) for one, other in suite.groups[0].ratios] == [("1518", "64")]
+
+
+def test_another_number_of_trials_may_grow_as_before() -> None:
+    suite = suites.with_trials(load("standard"), 11)
+    assert (suite.trials, suite.most_trials) == (11, 15)
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path: Path) -> None:
@@ -149,11 +179,19 @@ def test_parameters_that_contradict_each_other_are_refused(
 
 def test_an_overlay_goes_from_guest_to_guest_over_vhost_user() -> None:
     scenario = suites.scenario_of(
-        {"backend": "vhost-user", "path": "guest-guest", "traffic": "latency", "overlay": "vxlan"},
+        {
+            "backend": "vhost-user",
+            "path": "guest-guest",
+            "traffic": "latency",
+            "overlay": "vxlan",
+            "mtu": 1450,
+        },
         "here",
     )
-    assert scenario.name.endswith("offloads=none overlay=vxlan")
+    assert scenario.name.endswith("offloads=none mtu=1450 overlay=vxlan")
+    with pytest.raises(ConfigurationError, match="mtu is 1500; headers of VXLAN take 50 bytes"):
+        dataclasses.replace(scenario, mtu=None).check()
     with pytest.raises(ConfigurationError, match="overlay vxlan goes from guest to guest"):
         NetScenario(
-            Backend.VIRTIO_NET, Way.GUEST_GUEST, Traffic.LATENCY, overlay=scenario.overlay
+            Backend.VIRTIO_NET, Way.GUEST_GUEST, Traffic.LATENCY, mtu=1450, overlay=scenario.overlay
         ).check()

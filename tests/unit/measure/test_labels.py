@@ -45,5 +45,5 @@ def test_a_pair_is_what_differs_and_what_is_shared() -> None:
     one, two, three = scenarios
     found = labels(scenarios)
     assert found.pair(one, three) == ("fast / slow", "x=1")
-    assert found.pair(one, two) == ("x=1 / without", "fast")
+    assert found.pair(one, two) == ("x=1 / plain", "fast")
     assert found.pair(one, "stranger") == ("fast x=1 / stranger", "")

@@ -22,8 +22,9 @@ NO_PID = 1 << 30
 NETWORK = {"namespace": "t", "lan_bridge": "br-lan", "lan_address": "10.1.35.1/24"}
 
 
-def state(version: str = "3.1.0") -> LabState:
-    return LabState("t", facts={"network": NETWORK, "ovs": {"version": version, "pmd_cpus": [1]}})
+def state(version: str = "3.1.0", sleep_us: int = 100) -> LabState:
+    ovs = {"version": version, "pmd_cpus": [1], "pmd_sleep_us": sleep_us}
+    return LabState("t", facts={"network": NETWORK, "ovs": ovs})
 
 
 class FakeSwitch:
@@ -80,12 +81,19 @@ def test_the_sleep_of_pmds_is_put_back(fake: FakeSwitch) -> None:
 
 
 def test_a_sleep_that_was_not_set_is_not_set_afterwards(fake: FakeSwitch) -> None:
-    with contextlib.suppress(KeyError), conditions.pmd_sleep(state("3.3.1"), 50):
+    with contextlib.suppress(KeyError), conditions.pmd_sleep(state("3.3.1", 0), 50):
         assert fake.config["pmd-sleep-max"] == "50"
         raise KeyError
     assert "pmd-sleep-max" not in fake.config
     with conditions.pmd_sleep(state(), None):
         assert fake.config["pmd-maxsleep"] == "100"
+
+
+def test_what_a_killed_measurement_left_is_the_labs_own_again(fake: FakeSwitch) -> None:
+    fake.config["pmd-maxsleep"] = "10000"
+    conditions.reset_sleep(state())
+    assert fake.config["pmd-maxsleep"] == "100"
+    conditions.reset_sleep(LabState("t"))
 
 
 def test_an_open_vswitch_that_cannot_sleep_says_so_unless_nobody_wants_to(
@@ -167,10 +175,10 @@ def test_a_guest_that_has_ended_is_named_when_it_is_to_be_pinned() -> None:
 
 def test_a_ports_mtu_is_put_back_to_what_was_asked_for_before(fake: FakeSwitch) -> None:
     entry = Entry("a", 11, backend=Backend.VHOST_USER, bridge="br-ovs", port="vh-a")
-    fake.requested["br-ovs"] = "1600"
+    fake.requested["vh-a"] = "1600"
     with conditions._port_mtu(state(), entry, 9000):
-        assert fake.requested == {"vh-a": "9000", "br-ovs": "9000"}
-    assert fake.requested == {"br-ovs": "1600"}
+        assert fake.requested == {"vh-a": "9000"}
+    assert fake.requested == {"vh-a": "1600"}
 
 
 def test_an_mtu_that_a_port_does_not_take_is_an_error_and_nothing_stays(fake: FakeSwitch) -> None:
@@ -184,7 +192,7 @@ def test_an_mtu_that_a_port_does_not_take_is_an_error_and_nothing_stays(fake: Fa
     assert fake.requested == {}
 
 
-def test_taps_and_their_bridge_have_the_mtu_of_links(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tap_has_the_mtu_and_its_bridge_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"tap-a": "1500", "br-lan": "1500"}
 
     def ip(_: Namespace, *words: str, check: bool = True) -> None:
@@ -195,5 +203,5 @@ def test_taps_and_their_bridge_have_the_mtu_of_links(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Namespace, "links", lambda _: links)
     entry = Entry("a", 11, backend=Backend.VIRTIO_NET, bridge="br-lan", port="tap-a")
     with conditions._port_mtu(state(), entry, 9000):
-        assert sizes == {"tap-a": "9000", "br-lan": "9000"}
+        assert sizes == {"tap-a": "9000", "br-lan": "1500"}
     assert sizes == {"tap-a": "1500", "br-lan": "1500"}

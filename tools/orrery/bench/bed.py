@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from orrery.errors import GuestError
+from orrery.errors import GuestError, OrreryError
 from orrery.guest import choose
 from orrery.guest.lifecycle import Guests
 from orrery.guest.registry import Entry, alive
-from orrery.network import conditions, overlay
+from orrery.network import conditions, engine, offloads, overlay
 from orrery.network.backends import RING_SIZES, Backend
 from orrery.network.engine import Engine
+from orrery.network.offloads import Interface, OffloadState
 from orrery.network.overlay import Laid
 from orrery.network.places import GuestPlace
 from orrery.network.pvp import Pvp
-from orrery.network.scenario import NetScenario, Overlay, Path, Pinning
+from orrery.network.scenario import NetScenario, Offloads, Overlay, Path, Pinning
 
 SIDES = ("a", "b")
 
@@ -56,18 +57,35 @@ class Kind:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
+class Settled:
+    """Offloads of guests that hold until others are wanted.
+
+    Attributes:
+        path: Whose guests they are: the first one, or both.
+        found: As read back, by side: `near`, `far`.
+    """
+
+    offloads: Offloads
+    path: Path
+    found: Mapping[str, OffloadState]
+    stack: contextlib.ExitStack
+
+
+@dataclass
 class Pair:
     """Two guests that are alike, and what is between them.
 
     Attributes:
-        stack: What has to be undone, servers that were started for them included.
+        stack: What has to be undone.
+        settled: None before any offloads were wanted.
     """
 
     near: GuestPlace
     far: GuestPlace
     laid: Laid | None
-    stack: contextlib.ExitStack = field(compare=False)
+    stack: contextlib.ExitStack
+    settled: Settled | None = None
 
     @property
     def entries(self) -> tuple[Entry, Entry]:
@@ -77,6 +95,35 @@ class Pair:
     def alive(self) -> bool:
         """Whether both run."""
         return all(alive(entry.pid) for entry in self.entries)
+
+    def settle(self, wanted: Offloads, path: Path, interfaces: Mapping[str, Interface]) -> None:
+        """Have offloads on guests' interfaces, from now until others are wanted.
+
+        Raises:
+            HostError: One cannot be switched off.
+            GuestError: A guest does not answer.
+        """
+        now = self.settled
+        if now and (now.offloads, now.path) == (wanted, path):
+            return
+        self.unsettle()
+        with contextlib.ExitStack() as stack:
+            states = stack.enter_context(offloads.settled(wanted, list(interfaces.values())))
+            found = dict(zip(interfaces, states.values(), strict=True))
+            self.settled = Settled(wanted, path, found, stack.pop_all())
+
+    def unsettle(self) -> None:
+        """Give the guests their own offloads back."""
+        now, self.settled = self.settled, None
+        if now is not None:
+            # Guests that died take their offloads along.
+            with contextlib.suppress(OrreryError):
+                now.stack.close()
+
+    def close(self) -> None:
+        """Be without them."""
+        self.unsettle()
+        self.stack.close()
 
 
 class Bed:
@@ -89,17 +136,20 @@ class Bed:
         self._number = 0
 
     def __enter__(self) -> Bed:
+        state = self._guests.state
         self._guests.sweep()
-        overlay.sweep(self._guests.state)
+        overlay.sweep(state)
+        engine.sweep(state)
+        conditions.reset_sleep(state)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.keep(())
 
     def keep(self, scenarios: Iterable[NetScenario]) -> None:
-        """Be without what none of these scenarios needs."""
+        """Be without what none of these scenarios needs; what cannot be removed is said."""
         needed = {Kind.of(one) for one in scenarios}
-        for kind in [kind for kind in (*self._pairs, *self._engines) if kind not in needed]:
+        for kind in [kind for kind in (*self._engines, *self._pairs) if kind not in needed]:
             self.drop(kind)
 
     def has(self, kind: Kind) -> bool:
@@ -137,31 +187,31 @@ class Bed:
             found = self._engines[kind] = made.__enter__()
         return found
 
-    def mend(self) -> list[str]:
-        """Be without pairs of which a guest has ended; the names of those guests.
+    def mend(self) -> None:
+        """Be without pairs of which a guest has ended.
 
         What the switch forgets when it is started anew is given to it again.
+
+        Raises:
+            HostError: The switch does not take it.
         """
-        gone = [
-            entry.name
-            for pair in self._pairs.values()
-            for entry in pair.entries
-            if not alive(entry.pid)
-        ]
         for kind in [kind for kind, pair in self._pairs.items() if not pair.alive()]:
             self.drop(kind)
         for pair in self._pairs.values():
             if pair.laid is not None:
                 pair.laid.hold()
-        return gone
 
     def drop(self, kind: Kind) -> None:
-        """Be without what there is of a kind."""
-        pair, engine = self._pairs.pop(kind, None), self._engines.pop(kind, None)
-        if pair is not None:
-            pair.stack.close()
-        if engine is not None:
-            engine.close()
+        """Be without what there is of a kind; what cannot be removed is said."""
+        pair, running = self._pairs.pop(kind, None), self._engines.pop(kind, None)
+        try:
+            if pair is not None:
+                pair.close()
+            if running is not None:
+                running.close()
+        except OrreryError as error:
+            # The others still have to go, and what was measured is not lost for that.
+            self._guests.say(f"{kind.backend}: not all of it could be removed: {error}")
 
     def _started(self, kind: Kind) -> Pair:
         state = self._guests.state

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orrery.bench.estimate import whole_s
 from orrery.bench.subject import Bench, equal_offloads
 from orrery.bench.suite import Group, Suite, SuiteScenario
 from orrery.measure import journal as journals
@@ -42,7 +42,7 @@ class Where:
     step: Step
     done: int
     total: int
-    left_s: float | None
+    left_s: float
 
 
 def plan(suite: Suite, group: Group) -> Plan[NetScenario]:
@@ -73,53 +73,47 @@ def measure(
     Raises:
         MeasurementError: The journal cannot be written.
     """
-    possible = {one: not bench.missing(one) for one in suite.scenarios}
-    clock = _Clock(sum(possible.values()) * suite.trials)
+    possible = [
+        tuple(one for one in group.scenarios if not bench.missing(one)) for group in suite.groups
+    ]
+    clock = _Clock(possible, suite.trials)
     outcomes = []
-    for group in suite.groups:
-        here = tuple(one for one in group.scenarios if possible[one])
-        bench.keep(here)
-        clock.begin(len(here) * suite.trials)
+    for number, group in enumerate(suite.groups):
+        bench.keep(possible[number])
         names = {one.name: one for one in group.scenarios}
 
         def tell(
-            step: Step, group: Group = group, names: Mapping[str, NetScenario] = names
+            step: Step,
+            number: int = number,
+            title: str = group.title,
+            names: Mapping[str, NetScenario] = names,
         ) -> None:
-            progress(clock.where(group.title, names[step.scenario], step))
+            progress(clock.where(number, title, names[step.scenario], step))
 
         outcomes.append(runner.run(plan(suite, group), bench, journal, tell))
     return outcomes
 
 
 class _Clock:
-    """Adds up the groups of a suite, and guesses how long those take that are still to come."""
+    """Adds up the groups of a suite: how far it has come, and what is left of it."""
 
-    def __init__(self, trials: int) -> None:
+    def __init__(self, groups: Sequence[Sequence[NetScenario]], trials: int) -> None:
         """Describe it.
 
         Args:
-            trials: Of the whole suite, without those that the noise guard may add.
+            groups: Scenarios that can run here.
+            trials: Of each.
         """
-        self._total = trials
-        self._before = self._group = 0
-        self._spent_s = 0.0
-        self._since: float | None = None
+        self._sizes = [len(one) * trials for one in groups]
+        self._seconds = [whole_s(one, trials) for one in groups]
 
-    def begin(self, trials: int) -> None:
-        """A group of so many trials comes next."""
-        self._before += self._group
-        self._group = trials
-
-    def where(self, title: str, scenario: NetScenario, step: Step) -> Where:
-        """Where a step is in the whole."""
-        now = time.monotonic()
-        # Warm-up and added trials say nothing of those that are to come.
-        self._spent_s += now - self._since if self._since is not None else 0.0
-        self._since = now if step.phase == "trial" else None
-        inside = {"prepare": 0, "trial": step.done, "growth": self._group}[step.phase]
-        done = min(self._before + inside, self._total)
-        left_s = self._spent_s / done * (self._total - done) if done else None
-        return Where(title, scenario, step, done, self._total, left_s)
+    def where(self, number: int, title: str, scenario: NetScenario, step: Step) -> Where:
+        """Where a step of a group is in the whole."""
+        before = sum(self._sizes[:number])
+        inside = {"prepare": 0, "trial": step.done, "growth": self._sizes[number]}[step.phase]
+        here_s = step.left_s if step.left_s is not None else self._seconds[number]
+        left_s = here_s + sum(self._seconds[number + 1 :])
+        return Where(title, scenario, step, before + inside, sum(self._sizes), left_s)
 
 
 def record(
@@ -130,8 +124,20 @@ def record(
     host: Host,
     accel: str,
     versions: Mapping[str, str],
+    resumed: bool = False,
+    asked_as: str = "",
 ) -> Record:
     """The record of a suite.
+
+    Args:
+        suite: What was measured.
+        outcomes: Of its groups.
+        started: When, as `record.begin` says it.
+        host: As it was before.
+        accel: What ran the guests.
+        versions: By program.
+        resumed: Whether it was broken off in between; `started` is then when it went on.
+        asked_as: Path of a suite of the user's own; empty for one that came along.
 
     Raises:
         MeasurementError: A figure is none.
@@ -167,7 +173,10 @@ def record(
         dropped=[one for found in outcomes for one in found.dropped],
         failed=[one for found in outcomes for one in found.failed],
     )
-    return _with_summary(made, suite, outcomes)
+    summary = {**_summary(made, suite, outcomes), "resumed": resumed}
+    if asked_as:
+        summary["asked_as"] = asked_as
+    return dataclasses.replace(made, summary=summary)
 
 
 def metrics_of(group: Group, scenario: NetScenario) -> tuple[str, ...]:
@@ -187,11 +196,11 @@ def listed(made: Record) -> dict[str, Any]:
     }
 
 
-def _with_summary(made: Record, suite: Suite, outcomes: list[Outcome[NetScenario]]) -> Record:
+def _summary(made: Record, suite: Suite, outcomes: list[Outcome[NetScenario]]) -> dict[str, Any]:
     rows = [row for row in made.rows if row.listed]
     seconds = sum(one.seconds for one in outcomes)
     growth_s = sum(one.growth_s for one in outcomes)
-    summary = {
+    return {
         "suite": suite.name,
         "about": suite.about,
         "row_count": len(rows),
@@ -203,4 +212,3 @@ def _with_summary(made: Record, suite: Suite, outcomes: list[Outcome[NetScenario
         "growth_trials": sum(one.growth_trials for one in outcomes),
         "growth_s": round(growth_s, 1),
     }
-    return dataclasses.replace(made, summary=summary)

@@ -9,16 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from orrery.bench import suite as suites
+from orrery.bench.estimate import whole_s
 from orrery.bench.subject import missing
-from orrery.network.scenario import NetScenario, Traffic
-from orrery.network.traffic.latency import SOCKPERF_EXTRA_S
 from orrery.state import LabState
-
-AROUND_S = 0.8
-"""What a trial costs beside the time that it sends: servers, counters [s]."""
-START_S = 15.0
-STEPS = 12
-"""Of a search for the highest load."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +57,11 @@ def show(offers: list[Offer], console: Console | None = None) -> None:
 def _offer(suite: suites.Suite, state: LabState) -> Offer:
     reasons = {one.name: missing(one, state) for one in suite.scenarios}
     possible = [one for one in suite.scenarios if not reasons[one.name]]
-    seconds = sum(_lasts_s(one) * suite.trials for one in possible)
     return Offer(
         name=suite.name,
         about=suite.about,
         scenarios=len(suite.scenarios),
         possible=len(possible),
-        minutes=round((seconds + START_S) / 60, 1),
+        minutes=round(whole_s(possible, suite.trials) / 60, 1),
         reasons=dict(Counter(reason for reason in reasons.values() if reason)),
     )
-
-
-def _lasts_s(scenario: NetScenario) -> float:
-    """About how long a trial takes [s]."""
-    one = scenario.seconds + AROUND_S
-    if scenario.traffic is Traffic.RFC2544:
-        return STEPS * one
-    return one + (SOCKPERF_EXTRA_S if scenario.traffic is Traffic.LATENCY else 0.0)

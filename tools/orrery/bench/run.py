@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +18,9 @@ from orrery.bench import comparison
 from orrery.bench.comparison import Where
 from orrery.bench.subject import Bench, label
 from orrery.bench.suite import Suite
-from orrery.errors import MeasurementError
+from orrery.errors import MeasurementError, OrreryError
 from orrery.guest import choose
-from orrery.guest.lifecycle import Guests
+from orrery.guest.lifecycle import Guests, refuse_running
 from orrery.lab.converge import exclusively
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
@@ -29,8 +31,6 @@ from orrery.measure.record import Record
 from orrery.report import pages
 
 JOURNALS = "bench"
-FILE_WIDTH = 110
-"""Columns of a table that goes into a file."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Done:
 
     Attributes:
         path: Of the record.
-        page: The record as a page with plots.
+        page: The record as a page with plots; None where it could not be written.
     """
 
     record: Record
     path: Path
-    page: Path
+    page: Path | None
 
     def as_mapping(self) -> dict[str, Any]:
         """The stable keys of `bench`."""
@@ -52,11 +52,18 @@ class Done:
             **self.record.summary,
             **comparison.listed(self.record),
             "record": str(self.path),
-            "page": str(self.page),
+            "page": str(self.page) if self.page else None,
         }
 
 
-def run(settings: Settings, guests: Guests, suite: Suite, resumed: Path | None, name: str) -> Done:
+def run(
+    settings: Settings,
+    guests: Guests,
+    suite: Suite,
+    resumed: Path | None,
+    asked: Sequence[str],
+    asked_as: str = "",
+) -> Done:
     """Measure a suite and show what came out.
 
     Args:
@@ -64,19 +71,21 @@ def run(settings: Settings, guests: Guests, suite: Suite, resumed: Path | None, 
         guests: Of the lab.
         suite: What is measured.
         resumed: Journal of a run that was broken off; None begins anew.
-        name: By which the user asked for the suite.
+        asked: Options by which it can be asked for again.
+        asked_as: Path of a suite of the user's own; empty for one that came along.
 
     Raises:
         HostError: Another bench, or an `up`, works on the lab.
         MeasurementError: Guests of the user run, a journal does not fit, or a disk is full.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=FILE_WIDTH)
-    with exclusively(settings, "bench"):
-        _refuse_guests(guests)
+    console = show.console()
+    with exclusively(settings, "bench"), _interruptible():
+        refuse_running(guests, "would disturb what is measured")
         accel = choose.accel_of(guests)
-        with _journal(settings, suite, resumed) as journal, _resumable(console, journal, name):
+        with (
+            _journal(settings, suite, resumed) as journal,
+            _resumable(console, journal, asked),
+        ):
             seen, started = hosts.describe(), records.begin()
             with _progress(console) as (progress, say), Bench(guests, say) as bench:
                 outcomes = comparison.measure(suite, bench, journal, progress)
@@ -87,28 +96,44 @@ def run(settings: Settings, guests: Guests, suite: Suite, resumed: Path | None, 
                 host=seen,
                 accel=str(accel),
                 versions=_versions(guests),
+                resumed=resumed is not None,
+                asked_as=asked_as,
             )
-            show.show(made, console, title=f"suite {suite.name}")
             if not made.rows:
                 raise MeasurementError(_nothing(made))
             path = records.save(made, settings.records)
             journal.path.unlink(missing_ok=True)
-    page = pages.write(made, path, settings.checkout / ".lab" / "report")
-    _tell(console, made, path, page)
-    return Done(made, path, page)
+    # From here on nothing can be lost any more.
+    show.show(made, console, title=f"suite {suite.name}")
+    _tell(console, made, path)
+    return Done(made, path, _page(console, made, path, settings.checkout / ".lab" / "report"))
 
 
-def _refuse_guests(guests: Guests) -> None:
-    running = [entry.name for entry in guests.registry.entries()]
-    if running:
-        raise MeasurementError(
-            f"guests run ({', '.join(running)}) and would disturb what is measured. "
-            "Stop them first: ./lab guest.stop all"
-        )
+def _page(console: Console, made: Record, path: Path, folder: Path) -> Path | None:
+    """The page; None where it cannot be written, which is said."""
+    try:
+        page = pages.write(made, path, folder)
+    except OrreryError as error:
+        console.print(f"no page: {error}", soft_wrap=True, markup=False)
+        return None
+    console.print(f"page:   {page}", soft_wrap=True, markup=False)
+    return page
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have a hang-up and a request to end do what Ctrl-C does: take away what is there."""
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(one, signal.default_int_handler) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _journal(settings: Settings, suite: Suite, resumed: Path | None) -> Journal:
-    header = comparison.header(suite)
+    header = {"lab": settings.lab_name, **comparison.header(suite)}
     if resumed is not None:
         return Journal.resume(resumed, header)
     folder = settings.checkout / ".lab" / JOURNALS
@@ -117,15 +142,15 @@ def _journal(settings: Settings, suite: Suite, resumed: Path | None) -> Journal:
 
 
 @contextmanager
-def _resumable(console: Console, journal: Journal, name: str) -> Iterator[None]:
+def _resumable(console: Console, journal: Journal, asked: Sequence[str]) -> Iterator[None]:
     """Say how to go on, whatever ends the run, as long as there is something to go on from."""
     try:
         yield
     except BaseException:
         if journal.entries:
+            words = ["./lab", "bench", *asked, "--resume", str(journal.path)]
             console.print(
-                f"Finished trials are kept. Go on with:\n"
-                f"  ./lab bench --suite {name} --resume {journal.path}",
+                f"Finished trials are kept. Go on with:\n  {shlex.join(words)}",
                 soft_wrap=True,
                 markup=False,
             )
@@ -136,7 +161,7 @@ def _resumable(console: Console, journal: Journal, name: str) -> Iterator[None]:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[tuple[comparison.Progress, Any]]:
-    """A bar on a terminal, a line for each scenario of a block elsewhere."""
+    """A bar on a terminal, a line for each block elsewhere."""
     if not console.is_terminal:
         yield _lines(console), lambda text: console.print(text, soft_wrap=True, markup=False)
         return
@@ -169,8 +194,7 @@ def _what(where: Where) -> str:
         "trial": f"trial {where.step.block}",
         "growth": f"trial {where.step.block}, as it spreads too much",
     }[where.step.phase]
-    left = f"; {_duration(where.left_s)} left" if where.left_s is not None else ""
-    return f"{label(where.scenario)}: {doing}{left}"
+    return f"{label(where.scenario)}: {doing}; {_duration(where.left_s)} left"
 
 
 def _duration(seconds: float) -> str:
@@ -182,6 +206,8 @@ def _versions(guests: Guests) -> dict[str, str]:
     facts = guests.state.facts
     names = ("qemu", "ovs", "dpdk", "testpmd")
     found = {name: str(facts[name]["version"]) for name in names if name in facts}
+    tools = facts.get("traffic_tools")
+    found |= {name: str(version) for name, version in dict(tools or {}).items()}
     image = facts.get("guest_image") or {}
     if image.get("kernel_version"):
         found["guest kernel"] = str(image["kernel_version"])
@@ -193,7 +219,7 @@ def _nothing(made: Record) -> str:
     return "no scenario has a result:\n" + "\n".join(reasons)
 
 
-def _tell(console: Console, made: Record, path: Path, page: Path) -> None:
+def _tell(console: Console, made: Record, path: Path) -> None:
     summary = made.summary
     grown = (
         f", and {_duration(summary['growth_s'])} for {summary['growth_trials']} more trials of "
@@ -202,4 +228,4 @@ def _tell(console: Console, made: Record, path: Path, page: Path) -> None:
         else ""
     )
     console.print(f"{_duration(summary['seconds'])}{grown}", soft_wrap=True)
-    console.print(f"record: {path}\npage:   {page}", soft_wrap=True, markup=False)
+    console.print(f"record: {path}", soft_wrap=True, markup=False)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import ipaddress
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from orrery.bench.bed import Bed, Kind, Pair
 from orrery.errors import ConfigurationError, OrreryError
 from orrery.guest.lifecycle import Guests
 from orrery.guest.wiring import own_bridge
+from orrery.measure.scenario import words
 from orrery.network import backends, conditions, engine, offloads, pvp, traffic
 from orrery.network.backends import PATHS, Backend
 from orrery.network.layout import Layout, switch
 from orrery.network.offloads import Interface, OffloadState
 from orrery.network.places import HostPlace, PeerPlace, Place, host_busy_s
-from orrery.network.scenario import NetScenario, Offloads, Path
+from orrery.network.scenario import NetScenario, Path, Traffic
 from orrery.state import LabState
 
 WARM_UP_S = 1
@@ -33,16 +33,6 @@ PEERS = "lan_peers"
 """Fact with the addresses of a machine on the LAN that serves, from `lab_lan_peers`."""
 
 
-@dataclass
-class Settled:
-    """Offloads that hold on the path of a pair until others are wanted."""
-
-    offloads: Offloads
-    path: Path
-    found: Mapping[str, OffloadState]
-    stack: contextlib.ExitStack
-
-
 class Bench:
     """Measures network scenarios (a `Subject`). To be used in a `with` block."""
 
@@ -50,21 +40,17 @@ class Bench:
         self._guests = guests
         self._say = say
         self._bed = Bed(guests)
-        self._settled: dict[Kind, Settled] = {}
+        self._warm = False
 
     def __enter__(self) -> Bench:
         self._bed.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._settled.clear()
         self._bed.__exit__(*error)
 
     def keep(self, scenarios: tuple[NetScenario, ...]) -> None:
         """Be without guests and engines that none of these needs."""
-        needed = {Kind.of(one) for one in scenarios}
-        for kind in [kind for kind in self._settled if kind not in needed]:
-            self._unsettle(kind)
         self._bed.keep(scenarios)
 
     def missing(self, scenario: NetScenario) -> str:
@@ -77,7 +63,13 @@ class Bench:
         Raises:
             ConfigurationError, HostError, GuestError, MeasurementError: It cannot be had.
         """
-        self.trial(dataclasses.replace(scenario, seconds=min(WARM_UP_S, scenario.seconds)))
+        self._warm = False
+        seconds = min(WARM_UP_S, scenario.seconds)
+        short = dataclasses.replace(scenario, seconds=seconds)
+        if scenario.traffic is Traffic.RFC2544:
+            # One load, not a search.
+            short = dataclasses.replace(short, traffic=Traffic.UDP, loss=None)
+        self._measure(short)
 
     def trial(self, scenario: NetScenario) -> dict[str, float]:
         """Measure once.
@@ -86,16 +78,8 @@ class Bench:
             TrialError: Nothing came through.
             HostError, GuestError: Something died.
         """
-        state = self._guests.state
-        with conditions.pmd_sleep(state, self._sleep_us(scenario)):
-            if scenario.path in FORWARDING:
-                frame = int(scenario.frame or 0)
-                return {"rate": self._bed.engine(scenario).trial(scenario.seconds, frame)}
-            pair = self._bed.pair(scenario)
-            self._settle(scenario, pair)
-            if pair.laid is not None:
-                pair.laid.hold()
-            return traffic.measure(scenario, pair.near, self._far(scenario, pair), host_busy_s)
+        self._warm = True
+        return self._measure(scenario)
 
     def conditions(self, scenario: NetScenario) -> dict[str, Any]:
         """What is on, as read back.
@@ -103,17 +87,16 @@ class Bench:
         Raises:
             HostError, GuestError: Something does not answer.
         """
-        if scenario.path in FORWARDING:
-            return self._bed.engine(scenario).conditions()
-        pair = self._bed.pair(scenario)
-        near, far = pair.entries
         with conditions.pmd_sleep(self._guests.state, self._sleep_us(scenario)):
-            found: dict[str, Any] = {"near": conditions.of_guest(self._guests, near)}
+            if scenario.path in FORWARDING:
+                return self._bed.engine(scenario).conditions()
+            pair = self._bed.pair(scenario)
+            found: dict[str, Any] = {"near": conditions.of_guest(self._guests, pair.near.entry)}
             if scenario.path is Path.GUEST_GUEST:
-                found["far"] = conditions.of_guest(self._guests, far)
+                found["far"] = conditions.of_guest(self._guests, pair.far.entry)
             found["switch"] = conditions.of_switch(self._guests.state)
-        states = self._settled[Kind.of(scenario)].found
-        found["offloads"] = {where: state.as_mapping() for where, state in states.items()}
+        with self._settled(scenario, pair) as states:
+            found["offloads"] = {where: state.as_mapping() for where, state in states.items()}
         if pair.laid is not None:
             found["overlay"] = str(pair.laid.kind)
         return found
@@ -124,17 +107,25 @@ class Bench:
         Raises:
             HostError: The switch does not come back.
         """
-        reason = str(error).splitlines()[0]
-        self._say(f"a trial is dropped ({label(scenario)}): {reason}")
+        what = "a trial is dropped" if self._warm else "the warm-up failed"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        self._say(f"{what} ({label(scenario)}): {reason}")
         switch(self._guests.state).await_pid(SWITCH_TIMEOUT_S)
-        self._bed.mend()
-        kind = Kind.of(scenario)
         if scenario.path not in FORWARDING:
-            # Whatever it was: new guests, with new servers in them, do not have it.
-            self._unsettle(kind)
-            self._bed.drop(kind)
-        for gone in [one for one in self._settled if not self._bed.has(one)]:
-            self._unsettle(gone)
+            # Whatever it was: new guests do not have it. An engine mends itself.
+            self._bed.drop(Kind.of(scenario))
+        self._bed.mend()
+
+    def _measure(self, scenario: NetScenario) -> dict[str, float]:
+        with conditions.pmd_sleep(self._guests.state, self._sleep_us(scenario)):
+            if scenario.path in FORWARDING:
+                frame = int(scenario.frame or 0)
+                return {"rate": self._bed.engine(scenario).trial(scenario.seconds, frame)}
+            pair = self._bed.pair(scenario)
+            if pair.laid is not None:
+                pair.laid.hold()
+            with self._settled(scenario, pair):
+                return traffic.measure(scenario, pair.near, self._far(scenario, pair), host_busy_s)
 
     def _sleep_us(self, scenario: NetScenario) -> int | None:
         """Longest sleep of an idle PMD during a trial [us]; None for what the lab has.
@@ -143,7 +134,8 @@ class Bench:
         what is measured, that would be charged to a path that does not need it.
         """
         ovs = self._guests.state.facts.get("ovs")
-        if scenario.pmd_sleep_us is not None or scenario.backend in POLLED or not ovs:
+        polled = scenario.backend in POLLED or scenario.path is Path.PVP
+        if scenario.pmd_sleep_us is not None or polled or not ovs:
             return scenario.pmd_sleep_us
         return LONG_SLEEP_US if conditions.sleep_key(str(ovs["version"])) else None
 
@@ -154,38 +146,33 @@ class Bench:
             return HostPlace.of(self._guests.state, scenario.backend)
         return PeerPlace(peer_of(self._guests.state, scenario))
 
-    def _settle(self, scenario: NetScenario, pair: Pair) -> None:
-        """Have the scenario's offloads on its path, from now until others are wanted."""
-        kind = Kind.of(scenario)
-        now = self._settled.get(kind)
-        if now and (now.offloads, now.path) == (scenario.offloads, scenario.path):
-            return
-        self._unsettle(kind)
-        with contextlib.ExitStack() as stack:
-            wanted = offloads.settled(scenario.offloads, self._interfaces(scenario, pair))
-            found = stack.enter_context(wanted)
-            self._settled[kind] = Settled(scenario.offloads, scenario.path, found, stack.pop_all())
+    @contextlib.contextmanager
+    def _settled(self, scenario: NetScenario, pair: Pair) -> Iterator[Mapping[str, OffloadState]]:
+        """Have the scenario's offloads on its path; what was read back, by side of the path.
 
-    def _unsettle(self, kind: Kind) -> None:
-        found = self._settled.pop(kind, None)
-        if found is not None:
-            # Guests that died take their offloads along.
-            with contextlib.suppress(OrreryError):
-                found.stack.close()
-
-    def _interfaces(self, scenario: NetScenario, pair: Pair) -> list[Interface]:
-        namespace = Layout.of(self._guests.state).namespace
-        places = [pair.near, pair.far] if scenario.path is Path.GUEST_GUEST else [pair.near]
-        found = []
-        for place in places:
+        Those of guests stay until others are wanted, since asking a guest takes time. The host's
+        interface belongs to all guests of its bridge.
+        """
+        state = self._guests.state
+        namespace = Layout.of(state).namespace
+        sides = {"near": pair.near}
+        if scenario.path is Path.GUEST_GUEST:
+            sides["far"] = pair.far
+        interfaces = {}
+        for side, place in sides.items():
             vnet_hdr = None
             if PATHS[scenario.backend].tap:
                 vnet_hdr = offloads.tap_vnet_hdr(namespace, place.entry.port)
-            found.append(Interface.of_guest(place, vnet_hdr=vnet_hdr))
-        if scenario.path is Path.GUEST_HOST:
-            host = HostPlace.of(self._guests.state, scenario.backend)
-            found.append(Interface.of_host(namespace, host.interface))
-        return found
+            interfaces[side] = Interface.of_guest(place, vnet_hdr=vnet_hdr)
+        pair.settle(scenario.offloads, scenario.path, interfaces)
+        found = dict(pair.settled.found) if pair.settled else {}
+        if scenario.path is not Path.GUEST_HOST:
+            yield found
+            return
+        bridge = HostPlace.of(state, scenario.backend).interface
+        host = Interface.of_host(namespace, bridge)
+        with offloads.settled(scenario.offloads, [host]) as states:
+            yield {**found, "host": next(iter(states.values()))}
 
 
 def missing(scenario: NetScenario, state: LabState) -> str:
@@ -234,12 +221,16 @@ def equal_offloads(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | N
 
 
 def label(scenario: NetScenario) -> str:
-    """A scenario in few words."""
-    words: list[str] = [scenario.backend, scenario.traffic, scenario.path]
-    words += [f"{scenario.frame} B" if str(scenario.frame).isdigit() else scenario.frame or ""]
-    words += [str(scenario.overlay or "")]
-    words += [f"offloads {scenario.offloads}" if PATHS[scenario.backend].vnet_hdr else ""]
-    return ", ".join(word for word in words if word)
+    """A scenario in few words: what it sets, without what all have anyway."""
+    usual = {one.name: one.default for one in dataclasses.fields(NetScenario)}
+    said = words(scenario.parameters())
+    rest = [
+        word
+        for key, word in said.items()
+        if key not in ("backend", "traffic", "path", "seconds")
+        and getattr(scenario, key) != usual[key]
+    ]
+    return ", ".join([scenario.backend, scenario.traffic, scenario.path, *rest])
 
 
 def _peers(state: LabState) -> list[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -20,6 +20,7 @@ import yaml
 from orrery.errors import ConfigurationError
 from orrery.measure.scenario import Scenario
 from orrery.measure.stats import TOLERANCE, TRIALS_NEEDED
+from orrery.network import traffic
 from orrery.network.scenario import NetScenario
 
 STANDARD = "standard"
@@ -67,8 +68,9 @@ class Suite:
 
 
 def with_trials(suite: Suite, trials: int) -> Suite:
-    """The same with another number of trials; the most grow along."""
-    return dataclasses.replace(suite, trials=trials, most_trials=max(trials, suite.most_trials))
+    """The same with another number of trials; it may grow by as many as before."""
+    most = trials + suite.most_trials - suite.trials
+    return dataclasses.replace(suite, trials=trials, most_trials=most)
 
 
 @dataclass(frozen=True)
@@ -145,21 +147,26 @@ def scenario_of(values: Values, where: str) -> NetScenario:
     Raises:
         ConfigurationError: A parameter is unknown, has no such value, or contradicts another.
     """
-    types = get_type_hints(NetScenario)
-    known = [field.name for field in dataclasses.fields(NetScenario)]
-    unknown = [key for key in values if key not in known]
-    if unknown:
-        raise ConfigurationError(
-            f"{where}: there is no parameter '{unknown[0]}'. Known: {', '.join(known)}"
-        )
+    made = _values(values, where)
     needed = [f.name for f in dataclasses.fields(NetScenario) if f.default is dataclasses.MISSING]
     lacking = [key for key in needed if key not in values]
     if lacking:
         raise ConfigurationError(f"{where}: a scenario needs {' and '.join(lacking)}")
-    made = {key: _typed(where, key, value, types[key]) for key, value in values.items()}
     scenario = NetScenario(**made)
     scenario.check()
     return scenario
+
+
+def _values(values: Values, where: str) -> dict[str, Any]:
+    """Parameters of a file as a scenario has them."""
+    types = get_type_hints(NetScenario)
+    known = [field.name for field in dataclasses.fields(NetScenario)]
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(
+                f"{where}: there is no parameter '{key}'. Known: {', '.join(known)}"
+            )
+    return {key: _typed(where, key, value, types[key]) for key, value in values.items()}
 
 
 def _group(suite: str, entry: Values, common: Values) -> Group:
@@ -169,6 +176,7 @@ def _group(suite: str, entry: Values, common: Values) -> Group:
         for crossed in _crossed(entry.get("each", {}))
         for variant in entry.get("variants", [{}])
     )
+    _check_metrics(where, scenarios, entry.get("metrics", ()))
     ratios = [
         pair
         for rule in entry.get("ratios", ())
@@ -176,6 +184,22 @@ def _group(suite: str, entry: Values, common: Values) -> Group:
     ]
     metrics = tuple(entry.get("metrics", ()))
     return Group(entry["title"], scenarios, metrics, tuple(dict.fromkeys(ratios)))
+
+
+def _check_metrics(where: str, scenarios: tuple[NetScenario, ...], metrics: Sequence[str]) -> None:
+    """Refuse metrics that no scenario of a group has, and groups of several kinds of traffic."""
+    kinds = {one.traffic for one in scenarios}
+    if len(kinds) > 1:
+        raise ConfigurationError(
+            f"{where}: its scenarios are {' and '.join(sorted(kinds))}; a group is of one kind of "
+            "traffic, since its figures stand below each other"
+        )
+    known = traffic.UNITS[kinds.pop()]
+    for metric in metrics:
+        if metric not in known:
+            raise ConfigurationError(
+                f"{where}: there is no metric '{metric}'. Known: {', '.join(known)}"
+            )
 
 
 def _crossed(each: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -192,11 +216,14 @@ def _pairs(
     Raises:
         ConfigurationError: There are none.
     """
+    above, below = _values(of, where), _values(over, where)
     free = {*of, *over}
     found = [
         (one, other)
         for one, other in itertools.permutations(scenarios, 2)
-        if _matches(one, of) and _matches(other, over) and _rest(one, free) == _rest(other, free)
+        if _matches(one, above)
+        and _matches(other, below)
+        and _rest(one, free) == _rest(other, free)
     ]
     if not found:
         raise ConfigurationError(
@@ -206,17 +233,11 @@ def _pairs(
 
 
 def _matches(scenario: NetScenario, wanted: Values) -> bool:
-    parameters = scenario.parameters()
-    return all(parameters.get(key) == _text(value) for key, value in wanted.items())
+    return all(getattr(scenario, key) == value for key, value in wanted.items())
 
 
 def _rest(scenario: NetScenario, free: set[str]) -> dict[str, Any]:
     return {key: value for key, value in scenario.parameters().items() if key not in free}
-
-
-def _text(value: Any) -> Any:
-    """As `NetScenario.parameters` gives it."""
-    return value.value if isinstance(value, StrEnum) else value
 
 
 def _typed(where: str, key: str, value: Any, kind: Any) -> Any:

@@ -51,7 +51,11 @@ def bench(
         wanted = suites.with_trials(wanted, params.integer("trials", trials, low=1, high=1000))
     journal = params.path("resume", resume, exists=True) if resume else None
     this = lab(inventory, extra)
-    done = run.run(this.settings, _guests(this), wanted, journal, suite)
+    options = [("--suite", suite if suite != STANDARD else ""), ("--trials", trials)]
+    options += [("-i", inventory), ("-j", json), *(("-e", one) for one in extra or ())]
+    asked = [word for name, value in options if value for word in (name, value)]
+    own = suite if suite not in suites.names() else ""
+    done = run.run(this.settings, _guests(this), wanted, journal, asked, own)
     write_json(json, done.as_mapping())
     if done.record.failed:
         raise MeasurementError(
@@ -88,7 +92,7 @@ def compare(
         for name, text in (("a", a), ("b", b))
     )
     found = comparing.comparison(one, other)
-    show.show_compared(found)
+    show.show_compared(found, show.console())
     write_json(json, asdict(found))
 
 

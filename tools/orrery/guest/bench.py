@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from orrery.errors import MeasurementError
 from orrery.guest import choose
-from orrery.guest.lifecycle import Guests
+from orrery.guest.lifecycle import Guests, refuse_running
 from orrery.guest.registry import Entry
 from orrery.measure import stats
 from orrery.measure.cpu import process_seconds
@@ -95,12 +95,7 @@ def measure(
         MeasurementError: Guests run already, which the restart of the switch would disturb.
         GuestError: A guest does not start or answer.
     """
-    running = [entry.name for entry in guests.registry.entries()]
-    if running:
-        raise MeasurementError(
-            f"guests run ({', '.join(running)}) and would be disturbed: the switch is killed and "
-            "restarted. Stop them first: ./lab guest.stop all"
-        )
+    refuse_running(guests, "would be disturbed: the switch is killed and restarted")
     figures = GuestFigures()
     for _ in range(scenario.trials):
         with started(guests, scenario.backend, ["bench-a"]) as (entry,):

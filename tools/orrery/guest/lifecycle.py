@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from orrery import shell
-from orrery.errors import ConfigurationError, GuestError, HostError, OrreryError
+from orrery.errors import (
+    ConfigurationError,
+    GuestError,
+    HostError,
+    MeasurementError,
+    OrreryError,
+)
 from orrery.guest import pages, registry, wiring
 from orrery.guest.machine import Accel, Backing, Machine, Nic
 from orrery.guest.monitor import Agent, Monitor
@@ -367,6 +373,24 @@ class Guests:
 
 def _stopped(name: str) -> TakenError:
     return TakenError(f"guest {name} was stopped while it was being started")
+
+
+def refuse_running(guests: Guests, why: str) -> None:
+    """Refuse to measure beside guests of the user; what a dead measurement left is removed.
+
+    Args:
+        guests: Of the lab.
+        why: What they would do, or would be done to them.
+
+    Raises:
+        MeasurementError: There are some.
+    """
+    guests.sweep()
+    running = [entry.name for entry in guests.registry.entries()]
+    if running:
+        raise MeasurementError(
+            f"guests run ({', '.join(running)}) and {why}. Stop them first: ./lab guest.stop all"
+        )
 
 
 def free_port() -> int:

@@ -12,6 +12,9 @@ from orrery.measure.scenario import words
 WIDTH = 30
 """Columns that a table of 100 has for a label."""
 
+PLAIN = "plain"
+"""The one of a section that sets nothing which the others set."""
+
 _BARE_NOT = {"none", "yes", "no", "auto"}
 """Values that say nothing without their key."""
 
@@ -44,7 +47,7 @@ class Labels:
         one, other = self._words[a], self._words[b]
         shared = {key: word for key, word in one.items() if other.get(key) == word}
         sides = [
-            " ".join(word for key, word in side.items() if key not in shared) or "without"
+            " ".join(word for key, word in side.items() if key not in shared) or PLAIN
             for side in (one, other)
         ]
         return " / ".join(sides), " ".join(shared.values())
@@ -73,7 +76,10 @@ def labels(scenarios: Mapping[str, Mapping[str, Any]], width: int = WIDTH) -> La
     return Labels(
         common=" ".join([*kind, *common.values()]).strip(),
         sections={name: _join(found, heads, inside=True) for name, found in own.items()},
-        shorts={name: _join(found, heads, inside=False) for name, found in own.items()},
+        shorts={
+            name: _join(found, heads, inside=False) or (PLAIN if len(own) > 1 else "")
+            for name, found in own.items()
+        },
         _words=own,
     )
 

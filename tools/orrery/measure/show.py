@@ -18,6 +18,14 @@ from orrery.measure.rows import Row
 NARROW = 100
 """Fewer columns of a terminal than this have no room for the rest."""
 NAME_WIDTH = 22
+FILE_WIDTH = 110
+"""Columns of a table that goes into a file."""
+
+
+def console() -> Console:
+    """Standard output; wide enough for tables where it is no terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=FILE_WIDTH)
 
 
 def table(record: Record, title: str = "", width: int = NARROW) -> Table:
@@ -103,7 +111,7 @@ def figure(value: float) -> str:
 
 def _compared(rows: Sequence[Compared], label: Labels) -> Table:
     shown = _table(label.common)
-    shown.add_column("scenario", overflow="fold")
+    shown.add_column("scenario", overflow="fold", min_width=NAME_WIDTH)
     for name in ("metric", "unit"):
         shown.add_column(name, no_wrap=True)
     for name in ("a", "b", "b / a"):

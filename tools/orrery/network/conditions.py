@@ -39,10 +39,11 @@ FEATURES = {
 
 @contextlib.contextmanager
 def mtu(guests: Guests, entries: Sequence[Entry], wanted: int | None) -> Iterator[None]:
-    """Have an MTU [bytes] on guests' interfaces, their ports and the bridges they are on.
+    """Have an MTU [bytes] on guests' interfaces and their ports.
 
-    Ports grow before guests and shrink after them, so that nobody sends what is dropped on the
-    way. None leaves all as it is.
+    A bridge's own interface, which the host has its address on, stays as it is. Ports grow before
+    guests and shrink after them, so that nobody sends what is dropped on the way. None leaves all
+    as it is.
 
     Raises:
         GuestError, HostError: One of them does not take it; the others are put back.
@@ -79,12 +80,25 @@ def pmd_sleep(state: LabState, wanted_us: int | None) -> Iterator[None]:
             )
         yield
         return
-    before = settings(this).get(key)
     _configure(this, key, str(wanted_us))
     try:
         yield
     finally:
-        _configure(this, key, before)
+        _configure(this, key, _own_sleep(state))
+
+
+def reset_sleep(state: LabState) -> None:
+    """Give PMDs the lab's own sleep back, which a killed measurement has left at another.
+
+    Raises:
+        HostError: The switch does not answer.
+    """
+    if not isinstance(state.facts.get("ovs"), dict):
+        return
+    this = switch(state)
+    key = sleep_key(str(part(state, "ovs")["version"]))
+    if key and settings(this).get(key) != _own_sleep(state):
+        _configure(this, key, _own_sleep(state))
 
 
 @contextlib.contextmanager
@@ -213,14 +227,11 @@ def _guest_mtu(guests: Guests, entry: Entry, wanted: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _port_mtu(state: LabState, entry: Entry, wanted: int) -> Iterator[None]:
-    """The port's MTU, and that of the bridge's own interface."""
     if not PATHS[Backend(entry.backend)].on_switch:
-        namespace = Layout.of(state).namespace
-        with _link_mtu(namespace, entry.port, wanted), _link_mtu(namespace, entry.bridge, wanted):
+        with _link_mtu(Layout.of(state).namespace, entry.port, wanted):
             yield
         return
-    this = switch(state)
-    with _requested_mtu(this, entry.port, wanted), _requested_mtu(this, entry.bridge, wanted):
+    with _requested_mtu(switch(state), entry.port, wanted):
         yield
 
 
@@ -278,6 +289,12 @@ def _link_has(namespace: Namespace, name: str) -> int:
     if link is None:
         raise HostError(f"there is no interface {name} in the namespace {namespace.name}")
     return int(link["mtu"])
+
+
+def _own_sleep(state: LabState) -> str | None:
+    """What the lab has set; None where it has set nothing."""
+    sleep_us = int(part(state, "ovs").get("pmd_sleep_us") or 0)
+    return str(sleep_us) if sleep_us > 0 else None
 
 
 def _configure(this: Switch, key: str, value: str | None) -> None:

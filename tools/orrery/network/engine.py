@@ -14,10 +14,10 @@ from typing import Any
 from orrery.errors import ConfigurationError, GuestError, HostError, OrreryError
 from orrery.guest import pages, registry
 from orrery.measure.runner import TrialError
-from orrery.network import backends
+from orrery.network import backends, conditions
 from orrery.network import engine_wiring as wiring
 from orrery.network.backends import Backend
-from orrery.network.layout import part
+from orrery.network.layout import Layout, part, switch
 from orrery.network.scenario import IMIX
 from orrery.network.testpmd import (
     BURST,
@@ -48,6 +48,29 @@ def missing(state: LabState, backend: Backend, frame: str) -> str:
     if frame == IMIX:
         return "testpmd sends packets of one size: take a frame of so many bytes, not imix"
     return backends.missing(backend, state)
+
+
+def sweep(state: LabState) -> list[str]:
+    """Remove engines whose process is gone; names of their bridges.
+
+    testpmd ends with its process, and guests that are bound to it are swept with the others.
+    """
+    if not isinstance(state.facts.get("ovs"), dict):
+        return []
+    this = switch(state)
+    found = [one.name for one in this.bridges() if one.marks.get(wiring.MARK) == state.lab_name]
+    left = [name for name in found if not _held(state, name)]
+    for name in left:
+        this.remove_bridge(name)
+        wiring.forget_sockets(this, name.removeprefix(wiring.BRIDGE))
+    namespace = Layout.of(state).namespace
+    for name in namespace.links() if namespace.exists() else ():
+        stem = name.removeprefix(wiring.BRIDGE).removeprefix("eng-").rstrip("01t")
+        if name.startswith((wiring.BRIDGE, "eng-")) and not _held(state, wiring.BRIDGE + stem):
+            # The other end of a pair goes along.
+            namespace.ip("link", "delete", name, check=False)
+            left.append(name)
+    return left
 
 
 class Engine:
@@ -182,6 +205,7 @@ class Engine:
         }
         if self.wiring.on_switch:
             found["pmd_cpus"] = list(ovs.get("pmd_cpus") or ())
+            found["switch"] = conditions.of_switch(self._state)
         return found
 
     def close(self) -> None:
@@ -299,7 +323,7 @@ class Engine:
         Raises:
             HostError: Somebody measures there.
         """
-        path = RUN / self._state.lab_name / f"{self.wiring.bridge}.lock"
+        path = _lock(self._state, self.wiring.bridge)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -311,3 +335,22 @@ class Engine:
             ) from error
         finally:
             os.close(handle)
+
+
+def _lock(state: LabState, bridge: str) -> Path:
+    return RUN / state.lab_name / f"{bridge}.lock"
+
+
+def _held(state: LabState, bridge: str) -> bool:
+    """Whether somebody measures with a bridge."""
+    try:
+        handle = os.open(_lock(state, bridge), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,6 +1,7 @@
 """Two ports of a bridge for testpmd: vhost-user sockets, or veth pairs in the lab's namespace.
 
-Everything is named by its backend, so that what a killed run left is known and taken away.
+Everything is named by its backend and its rings, so that several are there side by side, and what a
+killed run left is known and taken away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from orrery.state import LabState
 
 MARK = "orrery_engine"
 """Key in `external_ids` of a bridge of this room, with the lab's name."""
+BRIDGE = "br-eng-"
 QUEUE_SIZE = 256
 """Descriptors of a ring, as guests have them."""
 SHORT = {
@@ -46,6 +48,13 @@ class Ring:
     queues: int = 1
     packed: bool = False
     mrg_rxbuf: bool = True
+
+    @property
+    def suffix(self) -> str:
+        """What tells names apart: `2`, `p`, `ps`; empty for one pair of the usual layout."""
+        words = [str(self.queues) if self.queues != 1 else ""]
+        words += ["p" if self.packed else "", "" if self.mrg_rxbuf else "s"]
+        return "".join(words)
 
     @property
     def options(self) -> str:
@@ -77,17 +86,17 @@ class Wiring:
     @property
     def label(self) -> str:
         """What it is called in messages, and known by among processes."""
-        return str(self.backend)
+        return f"{self.backend} {self.ring.suffix}".strip()
 
     @property
     def short(self) -> str:
         """Part of all its names."""
-        return SHORT[self.backend]
+        return SHORT[self.backend] + self.ring.suffix
 
     @property
     def bridge(self) -> str:
         """Its bridge."""
-        return f"br-eng-{self.short}"
+        return f"{BRIDGE}{self.short}"
 
     @property
     def ports(self) -> tuple[str, str]:
@@ -154,8 +163,7 @@ class Wiring:
                 )
             self.switch.remove_bridge(self.bridge)
             # A killed switch leaves its sockets.
-            for left in Path(self.switch.control).parent.glob(f"eng-{self.short}*"):
-                left.unlink(missing_ok=True)
+            forget_sockets(self.switch, self.short)
         if not self.namespace.exists():
             return
         links = self.namespace.links()
@@ -265,3 +273,9 @@ class Wiring:
             path = _IPV6_OFF / name / "disable_ipv6"
             if path.exists():
                 path.write_text("1\n", encoding="ascii")
+
+
+def forget_sockets(this: Switch, short: str) -> None:
+    """Remove sockets that a killed switch has left."""
+    for left in Path(this.control).parent.glob(f"eng-{short}-*"):
+        left.unlink(missing_ok=True)

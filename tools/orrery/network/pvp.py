@@ -29,7 +29,6 @@ from orrery.network.testpmd import Program
 from orrery.packages import files
 from orrery.state import LabState
 
-GUEST = "pvp"
 CPUS = 2
 """One that talks to us, one that forwards."""
 MEMORY_MB, TESTPMD_MB = 384, 48
@@ -106,9 +105,10 @@ class Pvp(engine.Engine):
             reason = f"queues is {queues}; testpmd in the guest has one forwarding thread: take 1"
         if reason:
             raise ConfigurationError(f"path pvp, backend {backend}: {reason}")
-        image = {**part(state, "guest_image"), "initrd": str(initrd_path(state))}
-        larger = replace(state, facts={**state.facts, "guest_image": image})
         ring = wiring.Ring(queues, packed, mrg_rxbuf)
+        initrd = initrd_path(state, name_of(backend, ring))
+        image = {**part(state, "guest_image"), "initrd": str(initrd)}
+        larger = replace(state, facts={**state.facts, "guest_image": image})
         self._have(state, GuestWiring(state, backend, ring, guests=Guests(larger)))
 
     def conditions(self) -> dict[str, Any]:
@@ -125,18 +125,18 @@ class GuestWiring(wiring.Wiring):
     @property
     def label(self) -> str:
         """What it is called in messages, and known by among processes."""
-        return f"pvp {self.backend}"
+        return f"pvp {super().label}"
 
     @property
     def short(self) -> str:
         """Part of all its names."""
-        return "pvp"
+        return name_of(self.backend, self.ring)
 
     @property
     def ports(self) -> tuple[str, str]:
         """The generator's port, and the guest's; empty where there is no guest."""
         entry = self._entry()
-        return (f"eng-pvp{self.generation}0", entry.port if entry else "")
+        return (f"eng-{self.short}{self.generation}0", entry.port if entry else "")
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ class GuestWiring(wiring.Wiring):
         """
         if self._entry() is not None:
             with contextlib.suppress(GuestError):
-                self.guests.stop(GUEST)
+                self.guests.stop(self.short)
         self.guests.sweep()
         super().remove()
 
@@ -184,7 +184,7 @@ class GuestWiring(wiring.Wiring):
         """What does not forward yet; empty when all does."""
         entry = self._entry()
         if entry is None:
-            return f"the guest {GUEST}"
+            return f"the guest {self.short}"
         down = [port for port in self.ports if self.switch.link(port) != "up"]
         return " and ".join(down)
 
@@ -211,7 +211,7 @@ class GuestWiring(wiring.Wiring):
     def _wish(self) -> Wish:
         wish = choose.wish(
             Guests(self.state),
-            GUEST,
+            self.short,
             backend=self.backend,
             queues=self.ring.queues,
             cpus=CPUS,
@@ -226,12 +226,12 @@ class GuestWiring(wiring.Wiring):
         return replace(wish, cpu_model="max" if wish.accel is Accel.TCG else "")
 
     def _entry(self) -> Entry | None:
-        return Entry.read(self.guests.registry.of(GUEST))
+        return Entry.read(self.guests.registry.of(self.short))
 
     def _in_guest(self, script: str) -> str:
         entry = self._entry()
         if entry is None:
-            raise GuestError(f"the guest {GUEST} is gone")
+            raise GuestError(f"the guest {self.short} is gone")
         with self.guests.agent(entry) as agent:
             return agent.run(["sh", "-c", script], timeout_s=COMMAND_TIMEOUT_S).stdout
 
@@ -246,7 +246,7 @@ class GuestWiring(wiring.Wiring):
         while PROMPT not in (said := self._in_guest(f"cat {LOG} || true")):
             if time.monotonic() > end or "Error - exiting" in said or "PANIC" in said:
                 last = " | ".join(said.strip().splitlines()[-4:])
-                raise GuestError(f"testpmd in the guest {GUEST} does not start: {last}")
+                raise GuestError(f"testpmd in the guest {self.short} does not start: {last}")
             time.sleep(POLL_S)
 
     def _drivers(self) -> list[Path]:
@@ -258,7 +258,7 @@ class GuestWiring(wiring.Wiring):
     @contextlib.contextmanager
     def _initrd(self) -> Iterator[None]:
         """Have the guest's file system with testpmd; gone when the guest has read it."""
-        path = initrd_path(self.state)
+        path = initrd_path(self.state, self.short)
         image = Path(str(part(self.state, "guest_image")["initrd"]))
         try:
             more = overlay(Program.of(self.state), self._drivers())
@@ -272,9 +272,14 @@ class GuestWiring(wiring.Wiring):
                 path.unlink()
 
 
-def initrd_path(state: LabState) -> Path:
-    """File system of the guest, while it starts."""
-    return engine.RUN / state.lab_name / "pvp.cpio"
+def name_of(backend: Backend, ring: wiring.Ring) -> str:
+    """Name of the guest: `pvp`, `pvpt` behind a tap, and what its rings are."""
+    return f"pvp{'' if backend is Backend.VHOST_USER else 't'}{ring.suffix}"
+
+
+def initrd_path(state: LabState, name: str) -> Path:
+    """File system of a guest, while it starts."""
+    return engine.RUN / state.lab_name / f"{name}.cpio"
 
 
 def overlay(program: Program, drivers: list[Path]) -> bytes:

@@ -14,6 +14,7 @@ FRAMES = (64, 256, 512, 1024, 1280, 1518)
 """Sizes of Ethernet frames with FCS [bytes] (RFC 2544, 9.1)."""
 IMIX = "imix"
 LARGEST_MTU = 9000
+TUNNEL_MTU = 1450
 
 
 class Path(StrEnum):
@@ -22,7 +23,7 @@ class Path(StrEnum):
     GUEST_GUEST = "guest-guest"
     GUEST_HOST = "guest-host"
     GUEST_PEER = "guest-peer"
-    """A machine on the LAN that the inventory names (`lab_lan_peer`)."""
+    """A machine on the LAN that the inventory names (`lab_lan_peers`)."""
     PVP = "pvp"
     """Generator, guest that forwards, generator (RFC 8204, 4)."""
     ENGINE = "engine"
@@ -86,7 +87,7 @@ class NetScenario(Scenario):
         streams: Of TCP.
         frame: Size with FCS [bytes] as text, or `imix`.
         queues: Queue pairs; a guest has as many CPUs.
-        mtu: Of the measured interfaces [bytes]; None leaves 1500 (1450 in a tunnel).
+        mtu: Of the measured interfaces [bytes]; None leaves 1500.
         packed: Whether rings have the packed layout (virtio 1.1, 2.7).
         mrg_rxbuf: Whether a packet may span buffers; None leaves it on.
         ring_size: Descriptors of a ring; None leaves 256.
@@ -153,6 +154,28 @@ class NetScenario(Scenario):
                 (self.traffic is Traffic.RFC2544) != (self.loss is not None)
                 or not 0 <= (self.loss or 0) < 1,
                 f"loss is {self.loss}; rfc2544 takes 0 to 1, other traffic none",
+            ),
+            (
+                self.path in (Path.ENGINE, Path.PVP)
+                and (
+                    self.offloads is not Offloads.NONE
+                    or any((self.mtu, self.overlay, self.pinning, self.ring_size))
+                ),
+                f"path {self.path} takes none of mtu, overlay, pinning, ring_size and "
+                "offloads: native",
+            ),
+            (
+                self.path is Path.PVP and self.queues != 1,
+                f"queues is {self.queues}; testpmd in the guest has one forwarding thread: take 1",
+            ),
+            (
+                self.overlay is Overlay.VXLAN and (self.mtu or 1500) > TUNNEL_MTU,
+                f"mtu is {self.mtu or 1500}; headers of VXLAN take 50 bytes of 1500: take "
+                f"{TUNNEL_MTU} or less",
+            ),
+            (
+                (self.mtu or 0) > 1500 and self.path is not Path.GUEST_GUEST,
+                f"mtu is {self.mtu}; more than 1500 goes from guest to guest only",
             ),
             (self.queues not in QUEUE_PAIRS, f"queues is {self.queues}; {QUEUE_PAIRS} are there"),
             (not 1 <= self.seconds <= 3600, f"seconds is {self.seconds}; 1 to 3600 are needed"),

@@ -12,7 +12,7 @@ from orrery.measure.search import Counts, Throughput, search
 from orrery.network.traffic import udp
 from orrery.network.traffic.trial import Ends
 
-UNITS = {"throughput": "packets/s"}
+UNITS = {"throughput": "packets/s", "sender_limited": ""}
 LOWEST_SHARE = 0.01
 """Where the search begins at the other end, as a share of what the sender can."""
 
@@ -31,7 +31,9 @@ def measure(ends: Ends, *, seconds: int, frame: str, loss: float) -> dict[str, f
         found = find(seam(ends, frame), seconds=seconds, loss=loss)
     if found.load_pps <= 0:
         raise ends.nothing("no load arrives without loss", found.why)
-    return {"throughput": float(found.load_pps)}
+    # Where the highest load that passed is all that the sender can, the path may do more.
+    limited = not found.bounded
+    return {"throughput": float(found.load_pps), "sender_limited": float(limited)}
 
 
 def find(counts: Seam, *, seconds: int, loss: float) -> Throughput:

@@ -56,6 +56,9 @@ def measure(ends: Ends, *, seconds: int, streams: int, direction: Direction) -> 
     if isinstance(found, str) or found.gbit <= 0:
         said = found if isinstance(found, str) else ""
         raise ends.nothing("no byte arrived over TCP", said or ran.stderr)
+    for way, mbps in (("forward", found.forward_mbps), ("backward", found.backward_mbps)):
+        if mbps == 0:
+            raise ends.nothing(f"no byte arrived {way} over TCP")
     ways = {"forward": found.forward_mbps, "backward": found.backward_mbps}
     each = {name: value for name, value in ways.items() if value is not None}
     return {
