@@ -11,7 +11,7 @@ description:
   - Starts DPDK's EAL and makes a small mempool, as a switch does for its ports. Without the driver
     C(librte_mempool_ring) a switch starts without an error, and passes no packet.
   - It happens in a process of its own with a time limit, on huge pages of the given mount, whose
-    files have no name. Where all pages are in use by the lab already it is done without huge pages.
+    files have no name. Where the pages are in use already it is done without huge pages.
   - Needs no package of headers; the libraries are called directly.
 options:
   abi: {type: str, required: true, description: "Number in the names of the libraries, C(23)."}
@@ -77,11 +77,20 @@ class TrialError(Exception):
 
 @dataclass(frozen=True)
 class Memory:
-    """What there is at the mount [pages]; `busy` means that somebody has pages of it."""
+    """What there is at the mount [pages].
+
+    Attributes:
+        page_kb: Size of a page [kB].
+        free: Those that can be mapped now.
+        busy: Whether somebody has pages of the mount.
+        room: Those that the mount would give. More than are free where somebody has the pool's
+            pages without the mount, as a switch that runs already.
+    """
 
     page_kb: int
     free: int
     busy: bool
+    room: int = 0
 
     def needed(self, megabytes: int) -> int:
         """Pages for so much memory."""
@@ -116,6 +125,7 @@ def look(huge_dir: Path, mountinfo: str, pools: Path = Path("/sys/kernel/mm/huge
     return Memory(
         page_kb=found.page_kb,
         free=min(free, room.f_bavail) if limited else free,
+        room=room.f_bavail if limited else free,
         busy=(limited and room.f_bfree < room.f_blocks) or any(huge_dir.iterdir()),
     )
 
@@ -133,7 +143,7 @@ def words(memory: Memory, huge_dir: Path, megabytes: int, prefix: str) -> list[s
     needed = memory.needed(megabytes)
     if memory.free >= needed:
         return [*common, "--huge-dir", str(huge_dir), "--huge-unlink=always"]
-    if memory.busy:
+    if memory.busy or memory.room >= needed:
         return [*common, "--no-huge"]
     raise TrialError(
         f"dpdk: {memory.free} huge pages of {memory.page_kb} kB are free at {huge_dir}, {needed} "

@@ -28,6 +28,11 @@ def test_pages_that_the_lab_uses_already_are_left_to_it() -> None:
     assert "--huge-dir" not in words
 
 
+def test_pages_that_a_running_switch_has_without_the_mount_are_no_reason_to_fail() -> None:
+    memory = Memory(2048, free=30, busy=False, room=512)
+    assert "--no-huge" in dpdk_mempool.words(memory, FOLDER, 64, "trial-1")
+
+
 def test_too_few_pages_name_what_is_needed_and_the_variables() -> None:
     with pytest.raises(dpdk_mempool.TrialError) as refused:
         dpdk_mempool.words(Memory(2048, free=3, busy=False), FOLDER, 64, "trial-1")
