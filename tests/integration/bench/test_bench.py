@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from orrery.measure import record
 from orrery.network import conditions
 from orrery.network.layout import Layout, switch
 from orrery.state import LabState, StateFile
+from tests.support import live_switch
 
-pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(600)]
 
 TWO = """---
 about: Two backends in a second each.
@@ -152,22 +154,29 @@ def test_a_guest_that_dies_in_the_middle_costs_a_trial(
     assert min(len(row["trials"]) for row in found["rows"]) < 5
 
 
+@pytest.mark.disposable
 def test_a_switch_that_dies_in_the_middle_costs_trials_and_the_rest_goes_on(
     checkout: Path, lab_state: LabState, suite: Path, tmp_path: Path
 ) -> None:
+    # Long enough for a kill to be in the middle of it for sure.
+    suite.write_text(TWO.replace("streams: 1}", "streams: 1, seconds: 4}"))
     answer = tmp_path / "answer.json"
     words = argv(checkout, lab_state, "--suite", suite, "-j", answer)
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        seen = await_line(process, "engine-vhost-user, forward, engine, frame=64: trial 2")
+    with (
+        live_switch.held(),
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        seen = await_line(process, "vhost-user, tcp, guest-guest, streams=1: trial 3")
+        time.sleep(2)
         os.kill(switch(lab_state).pid(), signal.SIGKILL)
         rest, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, seen + rest
     found = json.loads(answer.read_text())
     assert found["dropped"] >= 1
     assert len(found["rows"]) == 3
-    assert 3 <= len(found["rows"][2]["trials"]) <= 4
+    assert 3 <= len(found["rows"][0]["trials"]) <= 4
 
 
 def test_ctrl_c_keeps_finished_trials_and_a_second_bench_is_refused(

@@ -23,6 +23,7 @@ from orrery.guest.registry import Entry
 from orrery.network.backends import Backend
 from orrery.network.layout import Layout, switch
 from tests.integration.guest.conftest import Running
+from tests.support import live_switch
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -201,7 +202,8 @@ def test_traffic_resumes_by_itself_when_the_switch_is_killed(
     guests: Guests, running: Running, lab_state_path: Path
 ) -> None:
     """OVS is killed and its supervisor starts it again, under two guests that go on."""
-    with running({"t-a": {"people": False}, "t-b": {"people": False}}) as (one, other):
+    pair = {"t-a": {"people": False}, "t-b": {"people": False}}
+    with live_switch.held(), running(pair) as (one, other):
         before = switch(guests.state).pid()
         # Bounded by the function itself: traffic that does not come back is an error.
         assert bench.outage(guests, one, other, before) > 0

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from orrery.state import StateFile
+from tests.support import live_switch
 from tests.support.roles import RoleRun
 
-pytestmark = [pytest.mark.root, pytest.mark.lab]
+# Tests that kill the switch make these wait.
+pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(600)]
 
 RunRole = Callable[..., RoleRun]
 NAME = "t-guests"
@@ -30,11 +32,12 @@ def values(lab_state_path: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
     data["facts"] = {k: v for k, v in state.facts.items() if not k.startswith("accel")}
     data["facts"].pop("interrupts_why", None)
     (lab / "state.json").write_text(json.dumps(data))
-    yield {
-        "lab_name": NAME,
-        "lab_state_dir": str(lab),
-        "lab_python": f"/opt/{state.lab_name}/venv/bin/python",
-    }
+    with live_switch.held():
+        yield {
+            "lab_name": NAME,
+            "lab_state_dir": str(lab),
+            "lab_python": f"/opt/{state.lab_name}/venv/bin/python",
+        }
     shutil.rmtree(RUN, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ from orrery.bench.bed import Bed, Kind, Pair
 from orrery.errors import ConfigurationError, OrreryError
 from orrery.guest.lifecycle import Guests
 from orrery.guest.wiring import own_bridge
+from orrery.measure.runner import TrialError
 from orrery.measure.scenario import words
 from orrery.network import backends, conditions, engine, offloads, pvp, traffic
 from orrery.network.backends import PATHS, Backend
@@ -125,7 +126,16 @@ class Bench:
             if pair.laid is not None:
                 pair.laid.hold()
             with self._settled(scenario, pair):
-                return traffic.measure(scenario, pair.near, self._far(scenario, pair), host_busy_s)
+                before, far = self._switch_pid(scenario), self._far(scenario, pair)
+                found = traffic.measure(scenario, pair.near, far, host_busy_s)
+            if self._switch_pid(scenario) != before:
+                # TCP lives through that, and its figure is one of an outage.
+                raise TrialError("the switch was started anew in the middle")
+            return found
+
+    def _switch_pid(self, scenario: NetScenario) -> int:
+        on_switch = PATHS[scenario.backend].on_switch
+        return switch(self._guests.state).pid() if on_switch else 0
 
     def _sleep_us(self, scenario: NetScenario) -> int | None:
         """Longest sleep of an idle PMD during a trial [us]; None for what the lab has.
