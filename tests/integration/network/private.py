@@ -13,6 +13,7 @@ from pathlib import Path
 from orrery import shell
 from orrery.network.layout import switch
 from orrery.network.namespace import Namespace
+from orrery.network.testpmd import wiring
 from orrery.state import LabState
 
 NAME = "t-engine"
@@ -62,6 +63,8 @@ class PrivateSwitch:
             argv += ["set", "Open_vSwitch", "."]
             argv += [f'other_config:{key}="{value}"' for key, value in config.items()]
             shell.run(argv, timeout_s=30)
+        # What orrery.network.enter does for the lab's.
+        wiring.forget_dead_sockets(self.folder)
         words = [self.program, self._database, f"--unixctl={self.folder}/vswitchd.ctl"]
         self._start("vswitchd", Namespace(NAME).argv(*words))
         end = time.monotonic() + START_TIMEOUT_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,22 +15,25 @@ from pathlib import Path
 import pytest
 
 from orrery.errors import HostError
-from orrery.guest import registry
+from orrery.guest import bench, registry
 from orrery.guest.registry import Entry
 from orrery.measure.cpu import process_seconds
 from orrery.measure.runner import TrialError
-from orrery.network import engine, pvp
 from orrery.network.backends import Backend
-from orrery.network.engine import Engine
-from orrery.network.engine_wiring import SHORT
 from orrery.network.layout import Layout, switch
+from orrery.network.testpmd import engine, pvp, wiring
+from orrery.network.testpmd.engine import Engine
+from orrery.network.testpmd.wiring import SHORT
 from orrery.state import LabState, StateFile
 from tests.integration.network.private import private_switch
+from tests.support import live_switch
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
 BACKENDS = sorted(SHORT)
 IDLE_S = 0.5
+BROKEN = re.compile("failed to bind|Bad file descriptor")
+"""In the log of a switch that found the sockets of the one before it."""
 
 
 @pytest.fixture
@@ -133,6 +137,33 @@ def test_a_switch_that_is_killed_costs_one_trial(lab_state: LabState) -> None:
             this.trial(4, 64)
         killer.join()
         assert this.trial(0.3, 64) > 1000
+        assert BROKEN.findall((Path(name) / "vswitchd.log").read_text()) == []
+
+
+@pytest.mark.disposable
+def test_the_lab_s_switch_comes_back_whole_with_ports_of_a_testpmd(lab_state: LabState) -> None:
+    """It is killed with the sockets of such ports in its folder; its supervisor starts another."""
+    this = switch(lab_state)
+    with live_switch.held(), Engine(lab_state, Backend.ENGINE_VHOST_USER) as alone:
+        assert alone.trial(0.3, 64) > 1000
+        left = [Path(this.control).with_name(port) for port in alone.wiring.ports]
+        assert all(path.is_socket() for path in left)
+        before, size = this.pid(), this.log.stat().st_size
+        os.kill(before, signal.SIGKILL)
+        registry.await_end(before)
+        pid = this.await_pid(60)
+        # Answered when the switch has made all ports that it knows.
+        this.vsctl("set", "Open_vSwitch", ".", "external_ids:orrery_test=1")
+        this.vsctl("remove", "Open_vSwitch", ".", "external_ids", "orrery_test")
+        assert [this.port(path.name).error for path in left] == ["", ""]  # type: ignore[union-attr]
+        assert wiring.forget_dead_sockets(left[0].parent) == [], "it does not listen there"
+        assert alone.trial(0.3, 64) > 1000
+    assert traces(lab_state) == []
+    # With the ports went descriptors; one that was closed twice would be another's by now.
+    share = bench.load(pid, 2)
+    assert BROKEN.findall(this.log.read_bytes()[size:].decode(errors="replace")) == []
+    assert this.pid() == pid
+    assert share < 0.5, "it spins"
 
 
 def test_a_testpmd_that_is_killed_costs_one_trial(lab_state: LabState) -> None:
@@ -177,7 +208,7 @@ def test_what_a_killed_run_left_ends_with_it_or_is_taken_away(
     lab_state: LabState, lab_state_path: Path
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from orrery.network.engine import Engine\n"
+        "import sys; from pathlib import Path; from orrery.network.testpmd.engine import Engine\n"
         "from orrery.network.backends import Backend; from orrery.state import StateFile\n"
         "with Engine(StateFile(Path(sys.argv[1])).read(), Backend.ENGINE_AF_PACKET_OVS) as this:\n"
         "    print(this.pid, flush=True); this.trial(60, 64)\n"

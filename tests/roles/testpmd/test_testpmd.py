@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orrery.network import testpmd_prepare
-from orrery.network.testpmd import Program
+from orrery.network.testpmd import prepare
+from orrery.network.testpmd.program import Program
 from orrery.packages import unpacked
 from tests.support.roles import RoleRun
 
@@ -52,7 +52,7 @@ def test_defaults_unpack_it_once_and_install_nothing(
     assert folder.stat().st_mode & 0o777 == 0o755
     drivers = tuple(Path(one) for one in fact["drivers"])
     found = Program(Path(fact["program"]), Path(fact["libraries"]), drivers, fact["version"])
-    testpmd_prepare.prove(found)
+    prepare.prove(found)
     assert unpacked.STATUS.read_bytes() == before
 
     again = run_role("testpmd", variables)

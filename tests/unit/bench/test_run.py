@@ -16,6 +16,7 @@ from orrery.errors import MeasurementError
 from orrery.lab.settings import Settings
 from orrery.measure import record
 from orrery.measure.journal import Journal
+from orrery.measure.runner import TrialError
 from orrery.network.scenario import NetScenario
 from orrery.state import LabState
 from tests.unit.bench.test_comparison import TEXT, Fake
@@ -110,6 +111,19 @@ def test_a_record_that_cannot_be_written_leaves_the_journal_to_go_on_from(
     assert done.record.summary["resumed"] is True
     assert done.record.ratios[0].equal_offloads is True
     assert journals(settings) == []
+
+
+def test_a_run_in_which_every_trial_was_lost_leaves_nothing_to_go_on_from(
+    settings: Settings, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(_: Bench) -> None:
+        raise TrialError("nothing arrives")
+
+    bench.before_trial = lost
+    with pytest.raises(MeasurementError, match="no scenario has a result:\n.*nothing arrives"):
+        measured(settings)
+    assert journals(settings) == []
+    assert "--resume" not in capsys.readouterr().out
 
 
 def test_a_page_that_cannot_be_written_costs_no_record(

@@ -27,6 +27,12 @@ def test_the_suites_of_the_issue_come_along() -> None:
     assert wanted <= set(names())
 
 
+def test_the_standard_suite_comes_first() -> None:
+    first, *others = names()
+    assert first == "standard"
+    assert others == sorted(others)
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_suite_is_valid_and_says_what_it_is_about(name: str) -> None:
     suite = load(name)
@@ -147,7 +153,9 @@ def test_another_number_of_trials_may_grow_as_before() -> None:
 
 
 def test_an_unknown_suite_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no suite 'fast', and no such file. Suites: eng"):
+    with pytest.raises(
+        ConfigurationError, match=r"no suite 'fast', and no such file. Suites: standard"
+    ):
         load("fast")
     own = tmp_path / "own.yml"
     own.write_text(f"{HEAD}{TCP}    variants: [{{backend: vhost-user}}]\n")

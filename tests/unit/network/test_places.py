@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import math
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,13 +68,14 @@ class Scripted:
         self.killed.append(" ".join(argv[1:]))
         return Ran(tuple(argv), 0, "", "", 0.0)
 
+    def read(self, path: str) -> bytes:
+        assert path.startswith("/proc/")
+        return self.table.encode()
+
     def execute(self, command: str, arguments: dict[str, Any]) -> Any:
         if self.dead:
             raise GuestError("agent of guest a: it does not answer")
-        if command == "guest-file-read":
-            return {"buf-b64": base64.b64encode(self.table.encode()).decode(), "eof": True}
-        if command.startswith("guest-file"):
-            return 7
+        assert command == "guest-exec-status"
         argv = self.running[arguments["pid"]]
         lives = argv[0] == "iperf3" and not self._is_killed(arguments["pid"])
         if lives:
@@ -218,7 +221,33 @@ def test_a_server_on_the_host_listens_at_once_and_is_gone_afterwards() -> None:
 
 def test_what_a_server_on_the_host_printed_can_be_read() -> None:
     with serving(free_port()) as server:
+        first = server.end()
+        assert "served" in first.stdout
+        assert server.end() == first
+    assert server.end() == first
+
+
+def test_a_full_disk_does_not_keep_a_server_from_saying_what_it_has_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # As good as full: there is no folder for temporary files.
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with serving(free_port()) as server:
         assert "served" in server.end().stdout
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_host_without_descriptors_for_a_server_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", name)
+
+    monkeypatch.setattr("orrery.network.serving.os.memfd_create", refuse)
+    with pytest.raises(HostError, match=r"Too many open files. Raise the number"), serving(1):
+        raise AssertionError("it cannot start")
 
 
 def test_a_server_on_the_host_that_ends_at_once_says_why() -> None:

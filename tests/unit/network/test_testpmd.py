@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from orrery.errors import ConfigurationError, HostError
-from orrery.network import backends, engine, pvp, testpmd_prepare
+from orrery.network import backends
 from orrery.network.backends import Backend
-from orrery.network.engine_wiring import Ring
-from orrery.network.testpmd import (
+from orrery.network.testpmd import engine, prepare, pvp, wiring
+from orrery.network.testpmd.program import (
     Ports,
     Program,
     Testpmd,
@@ -20,6 +20,7 @@ from orrery.network.testpmd import (
     parse_counters,
     parse_links,
 )
+from orrery.network.testpmd.wiring import Ring
 from orrery.state import LabState
 
 # As testpmd of DPDK 22.11 prints them.
@@ -59,6 +60,7 @@ while read -r line; do
     quit) echo Bye; exit 0 ;;
     die) echo 'EAL: Not enough memory available on socket 0'; exit 7 ;;
     hang) sleep 30 ;;
+    event) printf 'said event\\ntestpmd> Port 0: link state change event\\n' ;;
     *) printf '%s\\nsaid %s\\ntestpmd> ' "$line" "$line" ;;
   esac
 done
@@ -124,6 +126,12 @@ def test_commands_are_answered_up_to_the_prompt(program: Program) -> None:
         os.kill(pid, 0)
 
 
+def test_what_it_says_unasked_behind_its_prompt_keeps_nobody_waiting(program: Program) -> None:
+    with Testpmd(program, PORTS, {}) as this:
+        assert this.ask("event", timeout_s=5) == "said event\ntestpmd> "
+        assert this.ask("stop", timeout_s=5).endswith("said stop\ntestpmd> ")
+
+
 def test_its_end_is_an_error_with_its_last_words(program: Program) -> None:
     with Testpmd(program, PORTS, {}) as this, pytest.raises(TestpmdError) as caught:
         this.ask("die")
@@ -135,7 +143,7 @@ def test_its_end_is_an_error_with_its_last_words(program: Program) -> None:
 def test_silence_is_an_error_and_it_is_ended_all_the_same(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orrery.network.testpmd.QUIT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("orrery.network.testpmd.program.QUIT_TIMEOUT_S", 0.2)
     began = time.monotonic()
     with (
         Testpmd(program, PORTS, {}) as this,
@@ -144,6 +152,23 @@ def test_silence_is_an_error_and_it_is_ended_all_the_same(
         this.ask("hang", timeout_s=0.3)
     assert not this.runs()
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("link", "bridge"),
+    [
+        ("br-eng-lx", "br-eng-lx"),
+        ("eng-af0", "br-eng-af"),
+        ("eng-af21t", "br-eng-af2"),
+        # A guest behind a tap; it is no guest on vhost-user with something behind its name.
+        ("br-eng-pvpt", "br-eng-pvpt"),
+        ("eng-0", ""),
+        ("tap-eng-0", ""),
+        ("br-lan", ""),
+    ],
+)
+def test_an_interface_of_the_engine_tells_whose_it_is(link: str, bridge: str) -> None:
+    assert wiring.bridge_of(link) == bridge
 
 
 def test_a_lab_without_testpmd_skips_the_engine_with_the_reason() -> None:
@@ -162,10 +187,10 @@ def test_a_backend_of_guests_is_refused() -> None:
 def test_a_missing_driver_is_named(tmp_path: Path) -> None:
     (tmp_path / "pmds-23.0").mkdir()
     with pytest.raises(HostError, match=r"pmds-23.0/librte_bus_vdev.so.23 is not there"):
-        testpmd_prepare.drivers("23", tmp_path)
-    for name in testpmd_prepare.NEEDED_DRIVERS:
+        prepare.drivers("23", tmp_path)
+    for name in prepare.NEEDED_DRIVERS:
         (tmp_path / "pmds-23.0" / f"librte_{name}.so.23").touch()
-    assert len(testpmd_prepare.drivers("23", tmp_path)) == len(testpmd_prepare.NEEDED_DRIVERS)
+    assert len(prepare.drivers("23", tmp_path)) == len(prepare.NEEDED_DRIVERS)
 
 
 def test_a_program_that_does_not_start_is_told(tmp_path: Path) -> None:
@@ -173,10 +198,10 @@ def test_a_program_that_does_not_start_is_told(tmp_path: Path) -> None:
     path.write_text("#!/bin/sh\necho 'libpcap.so: cannot open' >&2; exit 127\n", encoding="utf-8")
     path.chmod(0o755)
     with pytest.raises(HostError, match=r"does not start: libpcap.so: cannot open"):
-        testpmd_prepare.prove(Program(path, tmp_path, (), "22.11.11"))
+        prepare.prove(Program(path, tmp_path, (), "22.11.11"))
     path.write_text("#!/bin/sh\necho \"RTE Version: 'DPDK 21.11.1'\"; echo Bye\n", encoding="utf-8")
     with pytest.raises(HostError, match=r"runs with DPDK 21.11.1, and the lab has 22.11.11"):
-        testpmd_prepare.prove(Program(path, tmp_path, (), "22.11.11"))
+        prepare.prove(Program(path, tmp_path, (), "22.11.11"))
 
 
 def test_a_guest_gets_one_copy_of_each_library_and_the_hosts_loader(
@@ -198,6 +223,9 @@ def test_packets_through_a_guest_need_the_switch_and_a_driver(tmp_path: Path) ->
     image = tmp_path / "initrd"
     image.write_bytes(b"lib/modules/ext4.ko")
     state = LabState("t", facts={"ovs": {}, "testpmd": {}, "guest_image": {"initrd": str(image)}})
+    image.rename(tmp_path / "away")
+    assert "cannot be read" in pvp.missing(state, Backend.VHOST_USER, "64")
+    (tmp_path / "away").rename(image)
     reason = pvp.missing(state, Backend.VIRTIO_NET, "64")
     assert reason == "the generator is a port of the switch: take vhost-user or virtio-net-ovs"
     assert "is without uio_pci_generic" in pvp.missing(state, Backend.VHOST_USER, "64")

@@ -112,6 +112,12 @@ def test_a_package_without_the_program_is_named_and_nothing_is_left(tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if unpacked.complete(path) is not None]
 
 
+def test_a_cache_that_cannot_be_written_is_an_error_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(HostError, match=r"tool: .*/cache: .*\. Free space in .*, or set lab_cache"):
+        ensure(FakeApt(tmp_path / "cache"))
+
+
 def test_without_a_mirror_the_same_version_stays_in_use(tmp_path: Path) -> None:
     first = ensure(FakeApt(tmp_path))
     later = ensure(FakeApt(tmp_path, version="3", reachable=False))

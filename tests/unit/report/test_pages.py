@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import html
 import itertools
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -101,6 +103,13 @@ def test_the_head_of_the_page_says_where_when_and_with_what(bench: str) -> None:
         "./lab bench --suite standard",
     ):
         assert needed in text
+
+
+def test_a_suite_of_the_users_own_is_measured_again_by_its_path() -> None:
+    made = bench_record()
+    own = dataclasses.replace(made, summary={**made.summary, "asked_as": "my two.yml"})
+    assert view.command(own) == "./lab bench --suite 'my two.yml'"
+    assert view.command(made) == "./lab bench --suite standard"
 
 
 def test_conditions_that_were_read_back_are_said_once_for_all_that_share_them(bench: str) -> None:
@@ -273,5 +282,26 @@ def test_a_folder_without_records_gives_a_list_that_says_what_to_do(tmp_path: Pa
 
 def test_a_page_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "report").touch()
-    with pytest.raises(MeasurementError, match="cannot be written: .* run ./lab report when"):
+    with pytest.raises(MeasurementError, match="cannot be written: File exists.* run ./lab report"):
         pages.write(bench_record(), tmp_path / "r.json", tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, r"No space left on device. See what takes the space \(df -h .*/report\)"),
+        (errno.EDQUOT, r"Disk quota exceeded. See what takes the space \(df -h .*/report\)"),
+        (errno.EACCES, r"Permission denied. The folder may belong to root, .* sudo ./lab report"),
+        (errno.EROFS, r"Read-only file system. .*/report has to be a folder that can be written"),
+    ],
+)
+def test_a_page_that_the_disk_refuses_says_what_to_do_about_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    def refuse(*_: object, **__: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("orrery.report.pages.os.fdopen", refuse)
+    with pytest.raises(MeasurementError, match=f"the page cannot be written: {advice}"):
+        pages.write(bench_record(), tmp_path / "r.json", tmp_path / "report")
+    assert list((tmp_path / "report").iterdir()) == []

@@ -11,14 +11,15 @@ from orrery.errors import GuestError, OrreryError
 from orrery.guest import choose
 from orrery.guest.lifecycle import Guests
 from orrery.guest.registry import Entry, alive
-from orrery.network import conditions, engine, offloads, overlay
+from orrery.network import conditions, offloads, overlay
 from orrery.network.backends import RING_SIZES, Backend
-from orrery.network.engine import Engine
 from orrery.network.offloads import Interface, OffloadState
 from orrery.network.overlay import Laid
 from orrery.network.places import GuestPlace
-from orrery.network.pvp import Pvp
 from orrery.network.scenario import NetScenario, Offloads, Overlay, Path, Pinning
+from orrery.network.testpmd import engine
+from orrery.network.testpmd.engine import Engine
+from orrery.network.testpmd.pvp import Pvp
 
 SIDES = ("a", "b")
 

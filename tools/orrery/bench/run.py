@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from orrery.bench import comparison
 from orrery.bench.comparison import Where
 from orrery.bench.subject import Bench, label
 from orrery.bench.suite import Suite
-from orrery.errors import MeasurementError, OrreryError
+from orrery.errors import MeasurementError
 from orrery.guest import choose
 from orrery.guest.lifecycle import Guests, refuse_running
+from orrery.lab import measuring
 from orrery.lab.converge import exclusively
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
@@ -28,7 +25,6 @@ from orrery.measure import record as records
 from orrery.measure import show
 from orrery.measure.journal import Journal
 from orrery.measure.record import Record
-from orrery.report import pages
 
 JOURNALS = "bench"
 
@@ -79,23 +75,28 @@ def run(
         MeasurementError: Guests of the user run, a journal does not fit, or a disk is full.
     """
     console = show.console()
-    with exclusively(settings, "bench"), _interruptible():
+    with exclusively(settings, "bench"), measuring.interruptible():
         refuse_running(guests, "would disturb what is measured")
         accel = choose.accel_of(guests)
         with (
             _journal(settings, suite, resumed) as journal,
-            _resumable(console, journal, asked),
+            measuring.resumable(console, journal, "bench", asked, "trials"),
         ):
             seen, started = hosts.describe(), records.begin()
-            with _progress(console) as (progress, say), Bench(guests, say) as bench:
-                outcomes = comparison.measure(suite, bench, journal, progress)
+            with measuring.progress(console, "trials") as (tell, say), Bench(guests, say) as bench:
+
+                def step(where: Where) -> None:
+                    key = (where.title, where.step.phase, where.step.block)
+                    tell(where.done, where.total, _what(where), key)
+
+                outcomes = comparison.measure(suite, bench, journal, step)
             made = comparison.record(
                 suite,
                 outcomes,
                 started=started,
                 host=seen,
                 accel=str(accel),
-                versions=_versions(guests),
+                versions=measuring.versions(guests.state.facts),
                 resumed=resumed is not None,
                 asked_as=asked_as,
             )
@@ -106,30 +107,9 @@ def run(
     # From here on nothing can be lost any more.
     show.show(made, console, title=f"suite {suite.name}")
     _tell(console, made, path)
-    return Done(made, path, _page(console, made, path, settings.checkout / ".lab" / "report"))
-
-
-def _page(console: Console, made: Record, path: Path, folder: Path) -> Path | None:
-    """The page; None where it cannot be written, which is said."""
-    try:
-        page = pages.write(made, path, folder)
-    except OrreryError as error:
-        console.print(f"no page: {error}", soft_wrap=True, markup=False)
-        return None
-    console.print(f"page:   {page}", soft_wrap=True, markup=False)
-    return page
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have a hang-up and a request to end do what Ctrl-C does: take away what is there."""
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(one, signal.default_int_handler) for one in signals]
-    try:
-        yield
-    finally:
-        for one, handler in zip(signals, before, strict=True):
-            signal.signal(one, handler)
+    return Done(
+        made, path, measuring.page(console, made, path, settings.checkout / ".lab" / "report")
+    )
 
 
 def _journal(settings: Settings, suite: Suite, resumed: Path | None) -> Journal:
@@ -141,77 +121,13 @@ def _journal(settings: Settings, suite: Suite, resumed: Path | None) -> Journal:
     return Journal.create(folder / f"{suite.name}-{moment}.jsonl", header)
 
 
-@contextmanager
-def _resumable(console: Console, journal: Journal, asked: Sequence[str]) -> Iterator[None]:
-    """Say how to go on, whatever ends the run, as long as there is something to go on from."""
-    try:
-        yield
-    except BaseException:
-        if journal.entries:
-            words = ["./lab", "bench", *asked, "--resume", str(journal.path)]
-            console.print(
-                f"Finished trials are kept. Go on with:\n  {shlex.join(words)}",
-                soft_wrap=True,
-                markup=False,
-            )
-        else:
-            journal.path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[tuple[comparison.Progress, Any]]:
-    """A bar on a terminal, a line for each block elsewhere."""
-    if not console.is_terminal:
-        yield _lines(console), lambda text: console.print(text, soft_wrap=True, markup=False)
-        return
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def tell(where: Where) -> None:
-            bar.update(task, completed=where.done, total=where.total, description=_what(where))
-
-        yield tell, lambda text: bar.console.print(text, soft_wrap=True, markup=False)
-
-
-def _lines(console: Console) -> comparison.Progress:
-    said: set[tuple[str, str, int]] = set()
-
-    def tell(where: Where) -> None:
-        key = (where.title, where.step.phase, where.step.block)
-        if key not in said:
-            said.add(key)
-            text = f"{where.done} of {where.total} trials: {_what(where)}"
-            console.print(text, soft_wrap=True, markup=False)
-
-    return tell
-
-
 def _what(where: Where) -> str:
     doing = {
         "prepare": "warm-up",
         "trial": f"trial {where.step.block}",
         "growth": f"trial {where.step.block}, as it spreads too much",
     }[where.step.phase]
-    return f"{label(where.scenario)}: {doing}; {_duration(where.left_s)} left"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _versions(guests: Guests) -> dict[str, str]:
-    facts = guests.state.facts
-    names = ("qemu", "ovs", "dpdk", "testpmd")
-    found = {name: str(facts[name]["version"]) for name in names if name in facts}
-    tools = facts.get("traffic_tools")
-    found |= {name: str(version) for name, version in dict(tools or {}).items()}
-    image = facts.get("guest_image") or {}
-    if image.get("kernel_version"):
-        found["guest kernel"] = str(image["kernel_version"])
-    return found
+    return f"{label(where.scenario)}: {doing}; {measuring.duration(where.left_s)} left"
 
 
 def _nothing(made: Record) -> str:
@@ -222,10 +138,10 @@ def _nothing(made: Record) -> str:
 def _tell(console: Console, made: Record, path: Path) -> None:
     summary = made.summary
     grown = (
-        f", and {_duration(summary['growth_s'])} for {summary['growth_trials']} more trials of "
-        "what spread too much"
+        f", and {measuring.duration(summary['growth_s'])} for {summary['growth_trials']} more "
+        "trials of what spread too much"
         if summary["growth_trials"]
         else ""
     )
-    console.print(f"{_duration(summary['seconds'])}{grown}", soft_wrap=True)
+    console.print(f"{measuring.duration(summary['seconds'])}{grown}", soft_wrap=True)
     console.print(f"record: {path}", soft_wrap=True, markup=False)

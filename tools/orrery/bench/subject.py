@@ -14,12 +14,13 @@ from orrery.guest.lifecycle import Guests
 from orrery.guest.wiring import own_bridge
 from orrery.measure.runner import TrialError
 from orrery.measure.scenario import words
-from orrery.network import backends, conditions, engine, offloads, pvp, traffic
+from orrery.network import backends, conditions, offloads, traffic
 from orrery.network.backends import PATHS, Backend
 from orrery.network.layout import Layout, switch
 from orrery.network.offloads import Interface, OffloadState
 from orrery.network.places import HostPlace, PeerPlace, Place, host_busy_s
 from orrery.network.scenario import NetScenario, Path, Traffic
+from orrery.network.testpmd import engine, pvp
 from orrery.state import LabState
 
 WARM_UP_S = 1

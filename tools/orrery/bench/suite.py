@@ -6,18 +6,17 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar
 
 import jsonschema
 import yaml
 
 from orrery.errors import ConfigurationError
+from orrery.measure import parameters
 from orrery.measure.scenario import Scenario
 from orrery.measure.stats import TOLERANCE, TRIALS_NEEDED
 from orrery.network import traffic
@@ -86,10 +85,11 @@ class SuiteScenario(Scenario):
 
 
 def names() -> list[str]:
-    """Suites that come along."""
+    """Suites that come along: the standard one, then the others by the alphabet."""
     folder = resources.files("orrery.bench").joinpath("suites")
-    found = (one.name for one in folder.iterdir())
-    return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
+    files = (one.name for one in folder.iterdir())
+    found = [name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)]
+    return sorted(found, key=lambda name: (name != STANDARD, name))
 
 
 def load(name: str) -> Suite:
@@ -159,21 +159,14 @@ def scenario_of(values: Values, where: str) -> NetScenario:
 
 def _values(values: Values, where: str) -> dict[str, Any]:
     """Parameters of a file as a scenario has them."""
-    types = get_type_hints(NetScenario)
-    known = [field.name for field in dataclasses.fields(NetScenario)]
-    for key in values:
-        if key not in known:
-            raise ConfigurationError(
-                f"{where}: there is no parameter '{key}'. Known: {', '.join(known)}"
-            )
-    return {key: _typed(where, key, value, types[key]) for key, value in values.items()}
+    return parameters.typed(NetScenario, values, where)
 
 
 def _group(suite: str, entry: Values, common: Values) -> Group:
     where = f"suite {suite}, group '{entry['title']}'"
     scenarios = tuple(
         scenario_of({**common, **entry["with"], **crossed, **variant}, where)
-        for crossed in _crossed(entry.get("each", {}))
+        for crossed in parameters.crossed(entry.get("each", {}))
         for variant in entry.get("variants", [{}])
     )
     _check_metrics(where, scenarios, entry.get("metrics", ()))
@@ -200,12 +193,6 @@ def _check_metrics(where: str, scenarios: tuple[NetScenario, ...], metrics: Sequ
             raise ConfigurationError(
                 f"{where}: there is no metric '{metric}'. Known: {', '.join(known)}"
             )
-
-
-def _crossed(each: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    """Every combination of the values, the last key changing fastest."""
-    for combination in itertools.product(*each.values()):
-        yield dict(zip(each, combination, strict=True))
 
 
 def _pairs(
@@ -238,28 +225,6 @@ def _matches(scenario: NetScenario, wanted: Values) -> bool:
 
 def _rest(scenario: NetScenario, free: set[str]) -> dict[str, Any]:
     return {key: value for key, value in scenario.parameters().items() if key not in free}
-
-
-def _typed(where: str, key: str, value: Any, kind: Any) -> Any:
-    """A value of a file as the field wants it."""
-    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    if value is None and type(None) in kinds:
-        return None
-    # A frame is a number in a file, and text because of `imix`.
-    if str in kinds and isinstance(value, int | str) and not isinstance(value, bool):
-        return str(value)
-    for one in kinds:
-        if isinstance(one, type) and issubclass(one, StrEnum):
-            if value in list(one):
-                return one(value)
-            raise ConfigurationError(
-                f"{where}: {key} is '{value}'; one of {', '.join(one)} is needed"
-            )
-        if one is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if type(value) is one:
-            return value
-    raise ConfigurationError(f"{where}: {key} is '{value}', which is of no kind that it can be")
 
 
 @functools.cache

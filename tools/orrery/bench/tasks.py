@@ -5,31 +5,15 @@ What it needs is imported when it runs: `./lab --list` does not wait for it.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from orrery import params
-from orrery.errors import HostError, MeasurementError
-from orrery.lab.command import Lab, lab, lab_task, write_json
+from orrery.errors import MeasurementError
+from orrery.lab.command import lab, lab_task, write_json
 
 STANDARD = "standard"
-
-
-def _say(text: str) -> None:
-    from rich.console import Console
-
-    Console(highlight=False).print(text, soft_wrap=True, markup=False)
-
-
-def _guests(this: Lab) -> Any:
-    from orrery.guest.lifecycle import Guests
-
-    if os.geteuid() != 0:
-        raise HostError("guests, their taps and the switch belong to root: use sudo ./lab bench")
-    return Guests(this.state(), say=lambda text: print(text, file=sys.stderr))
 
 
 @lab_task(name="run", default=True)
@@ -55,7 +39,7 @@ def bench(
     options += [("-i", inventory), ("-j", json), *(("-e", one) for one in extra or ())]
     asked = [word for name, value in options if value for word in (name, value)]
     own = suite if suite not in suites.names() else ""
-    done = run.run(this.settings, _guests(this), wanted, journal, asked, own)
+    done = run.run(this.settings, this.guests(), wanted, journal, asked, own)
     write_json(json, done.as_mapping())
     if done.record.failed:
         raise MeasurementError(

@@ -117,13 +117,18 @@ def started(guests: Guests, backend: Backend, names: list[str]) -> Iterator[list
     wishes = [
         choose.wish(guests, name, backend=backend, people=False, bound=True) for name in names
     ]
-    try:
-        with ThreadPoolExecutor(max_workers=len(names)) as pool:
-            yield list(pool.map(guests.start, wishes))
-    finally:
+    with contextlib.ExitStack() as stack:
         for name in names:
-            if guests.registry.of(name).exists():
-                guests.stop(name)
+            # Each of them, whatever happens to another.
+            stack.callback(_stop, guests, name)
+        with ThreadPoolExecutor(max_workers=len(names)) as pool:
+            entries = list(pool.map(guests.start, wishes))
+        yield entries
+
+
+def _stop(guests: Guests, name: str) -> None:
+    if guests.registry.of(name).exists():
+        guests.stop(name)
 
 
 def load(pid: int, seconds: float) -> float:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 from orrery import shell
 from orrery.errors import MeasurementError
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Accel
 from orrery.guest.registry import Entry
+from orrery.guest.wish import Wish
 from orrery.measure import stats
 from orrery.measure.record import Row
 from orrery.measure.scenario import Scenario

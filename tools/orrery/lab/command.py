@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_module
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabric import task
 from invoke.exceptions import Exit
 
 from orrery import params
-from orrery.errors import INTERRUPTED, ConfigurationError, OrreryError
+from orrery.errors import INTERRUPTED, ConfigurationError, HostError, OrreryError
 from orrery.lab import settings as lab_settings
 from orrery.state import LabState
+
+if TYPE_CHECKING:
+    from orrery.guest.lifecycle import Guests
 
 
 class Lab:
@@ -32,6 +36,22 @@ class Lab:
             ConfigurationError: There is no such lab, or it may not be read.
         """
         return self.settings.state()
+
+    def guests(self) -> Guests:
+        """The lab's guests; what is to be known of them goes to standard error.
+
+        Raises:
+            HostError: We are not root.
+            ConfigurationError: There is no such lab.
+        """
+        # Tasks without guests do not wait for it.
+        from orrery.guest.lifecycle import Guests
+
+        if os.geteuid() != 0:
+            raise HostError(
+                "guests, their taps and the switch belong to root: run the command with sudo"
+            )
+        return Guests(self.state(), say=lambda text: print(text, file=sys.stderr))
 
     def fact(self, name: str) -> Any:
         """A fact that `up` wrote down.

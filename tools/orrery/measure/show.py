@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from orrery.measure import labels as names
-from orrery.measure import stats
+from orrery.measure import quantities, stats
 from orrery.measure.compare import Compared, Comparison
 from orrery.measure.labels import Labels
+from orrery.measure.quantities import figure
 from orrery.measure.record import Record
 from orrery.measure.rows import Row
 
@@ -102,13 +103,6 @@ def show_compared(found: Comparison, console: Console | None = None) -> None:
         out.print(line, highlight=False)
 
 
-def figure(value: float) -> str:
-    """A number with as many digits as a reader can use."""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
 def _compared(rows: Sequence[Compared], label: Labels) -> Table:
     shown = _table(label.common)
     shown.add_column("scenario", overflow="fold", min_width=NAME_WIDTH)
@@ -195,7 +189,8 @@ def _indented(text: str, below: bool) -> Padding | str:
 def _times(ratio: float | None, low: float | None, high: float | None) -> tuple[str, str]:
     if ratio is None or low is None or high is None:
         return "", ""
-    return f"{ratio:.2f}", f"({low:.2f} to {high:.2f})"
+    middle, lower, upper = quantities.ratios(ratio, low, high)
+    return middle, f"({lower} to {upper})"
 
 
 def _cells(row: Row, narrow: bool) -> tuple[str, ...]:

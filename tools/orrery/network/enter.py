@@ -2,7 +2,8 @@
 
 The namespace is made when it is missing, so that services start after a reboot. A program whose
 bridges lose their addresses when it ends (the switch) gets them back: a process stays behind until
-the bridges have appeared.
+the bridges have appeared. Sockets that a killed switch has left are removed, so that the next one
+can listen there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import NoReturn
 from orrery import shell
 from orrery.errors import OrreryError
 from orrery.network.layout import Layout
-from orrery.state import StateFile
+from orrery.network.testpmd import wiring
+from orrery.state import LabState, StateFile
 
 APPEAR_TIMEOUT_S = 90.0
 POLL_S = 0.3
@@ -35,11 +37,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--state-file", type=Path, required=True)
     parser.add_argument("program", nargs="+")
     options = parser.parse_args(argv)
-    layout = Layout.of(StateFile(options.state_file).read())
+    state = StateFile(options.state_file).read()
+    layout = Layout.of(state)
     layout.restore()
+    _forget_sockets(state)
     if layout.switch_addresses:
         _leave_behind(layout)
     shell.become(layout.namespace.argv(*options.program))
+
+
+def _forget_sockets(state: LabState) -> None:
+    """Remove what a switch that was killed has left; a lab that had none yet has no folder."""
+    control = str((state.facts.get("ovs") or {}).get("control") or "")
+    for path in wiring.forget_dead_sockets(Path(control).parent) if control else ():
+        print(f"removed the socket of a switch that was killed: {path}", file=sys.stderr)
 
 
 def _leave_behind(layout: Layout) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import math
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orrery import shell
 from orrery.errors import ConfigurationError, GuestError, HostError, OrreryError
@@ -25,14 +23,13 @@ from orrery.measure.cpu import PROC, busy_seconds
 from orrery.network.backends import Backend
 from orrery.network.layout import Layout, part
 from orrery.network.namespace import Namespace
-from orrery.network.serving import Listening, Server, await_listening, checked
+from orrery.network.serving import Listening, Server, await_listening, checked, memory_file
 from orrery.state import LabState
 
 ASK_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 5.0
 POLL_S = 0.01
 LONGEST_POLL_S = 0.05
-READ_SIZE = 1 << 16
 PROBE = "orrery-probe"
 
 
@@ -122,7 +119,7 @@ class GuestPlace:
     ) -> Ran:
         """Run a program in the guest to its end."""
         with self._talking() as agent:
-            program = _InGuest(agent, argv)
+            program = InGuest(agent, argv)
             # It runs that long. Asking meanwhile would cost the guest time that the trial counts.
             time.sleep(lasts_s)
             ran = program.wait(timeout_s - lasts_s)
@@ -136,7 +133,7 @@ class GuestPlace:
             return ready.among(self._read(f"/proc/{ready.table}"), self.address)
 
         with self._talking() as agent:
-            server = _InGuest(agent, argv)
+            server = InGuest(agent, argv)
             try:
                 await_listening(self.name, argv, listens, server.ended, GuestError)
                 yield server
@@ -152,19 +149,9 @@ class GuestPlace:
         return busy_seconds(self._read("/proc/stat"))
 
     def _read(self, path: str) -> str:
-        """Text of a file; the agent reads it itself, which costs far less than a program."""
-        parts = []
+        """Text of a file."""
         with self._talking() as agent:
-            handle = agent.execute("guest-file-open", {"path": path, "mode": "r"})
-            try:
-                ended = False
-                while not ended:
-                    part = agent.execute("guest-file-read", {"handle": handle, "count": READ_SIZE})
-                    parts.append(base64.b64decode(part["buf-b64"]))
-                    ended = bool(part["eof"])
-            finally:
-                agent.execute("guest-file-close", {"handle": handle})
-        return b"".join(parts).decode("ascii", errors="replace")
+            return agent.read(path).decode("ascii", errors="replace")
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[Agent]:
@@ -180,12 +167,16 @@ class GuestPlace:
                 self._agent = None
 
 
-class _InGuest:
-    """A program that the agent started; the agent itself cannot end one."""
+class InGuest:
+    """A program that the agent started; the agent itself cannot end one.
+
+    Attributes:
+        agent: By which it is asked about; another one where the guest has moved meanwhile.
+    """
 
     def __init__(self, agent: Agent, argv: Sequence[str]) -> None:
-        self._agent = agent
-        self._argv = tuple(argv)
+        self.agent = agent
+        self.argv = tuple(argv)
         self._began = time.monotonic()
         self._pid = agent.start(argv)
         self._ran: Ran | None = None
@@ -193,9 +184,9 @@ class _InGuest:
     def ended(self) -> Ran | None:
         """What it came to; None while it runs."""
         if self._ran is None:
-            status = self._agent.execute("guest-exec-status", {"pid": self._pid})
+            status = self.agent.execute("guest-exec-status", {"pid": self._pid})
             if status["exited"]:
-                self._ran = self._read(status)
+                self._ran = Ran.of(self.argv, status, time.monotonic() - self._began)
         return self._ran
 
     def wait(self, timeout_s: float) -> Ran:
@@ -208,18 +199,18 @@ class _InGuest:
         pause = POLL_S
         while (ran := self.ended()) is None:
             if time.monotonic() > end:
-                words = shlex.join(self._argv)
-                raise GuestError(f"{self._agent.what}: {words} did not end within {timeout_s:g} s")
+                words = shlex.join(self.argv)
+                raise GuestError(f"{self.agent.what}: {words} did not end within {timeout_s:g} s")
             time.sleep(pause)
             pause = min(pause * 1.5, LONGEST_POLL_S)
         return ran
 
-    def end(self) -> Ran:
-        """End it with TERM, or with KILL where that does not help."""
+    def end(self, timeout_s: float = END_TIMEOUT_S) -> Ran:
+        """End it with TERM, or with KILL where that does not help in time [s]."""
         if self.ended() is None:
             self._kill("TERM")
             try:
-                return self.wait(END_TIMEOUT_S)
+                return self.wait(timeout_s)
             except GuestError:
                 self._kill("KILL")
         return self.wait(END_TIMEOUT_S)
@@ -227,15 +218,7 @@ class _InGuest:
     def _kill(self, signal: str) -> None:
         # It may just have ended.
         argv = ["kill", f"-{signal}", str(self._pid)]
-        self._agent.run(argv, timeout_s=ASK_TIMEOUT_S, check=False)
-
-    def _read(self, status: Mapping[str, Any]) -> Ran:
-        out, err = (
-            base64.b64decode(status.get(key, "")).decode("utf-8", errors="replace")
-            for key in ("out-data", "err-data")
-        )
-        code = int(status["exitcode"]) if "exitcode" in status else -int(status.get("signal", 1))
-        return Ran(self._argv, code, out, err, time.monotonic() - self._began)
+        self.agent.run(argv, timeout_s=ASK_TIMEOUT_S, check=False)
 
 
 @dataclass(frozen=True)
@@ -292,23 +275,28 @@ class HostPlace:
     @contextlib.contextmanager
     def serve(self, argv: Sequence[str], ready: Listening) -> Iterator[Server]:
         """Have a server in the namespace that listens."""
-        with tempfile.TemporaryDirectory(prefix="orrery-") as name:
-            said = Path(name) / "said"
-            process = shell.start(self._argv(argv), stdout=said)
-            server = _OnHost(process, tuple(argv), said)
+        with self.going(argv) as server:
 
             def listens() -> bool:
                 # `ip netns exec` becomes the program, so that this is the namespace's own table.
                 with contextlib.suppress(OSError):
-                    table = (PROC / str(process.pid) / ready.table).read_text(encoding="ascii")
+                    pid = str(server.process.pid)
+                    table = (PROC / pid / ready.table).read_text(encoding="ascii")
                     return ready.among(table, self.address)
                 return False
 
+            await_listening(self.name, argv, listens, server.ended, HostError)
+            yield server
+
+    @contextlib.contextmanager
+    def going(self, argv: Sequence[str]) -> Iterator[OnHost]:
+        """Have a program that goes on in the namespace; it is gone afterwards."""
+        with memory_file() as said:
+            program = OnHost(shell.start(self._argv(argv), stdout=said), tuple(argv), said)
             try:
-                await_listening(self.name, argv, listens, server.ended, HostError)
-                yield server
+                yield program
             finally:
-                server.end()
+                program.end()
 
     def busy_s(self) -> float:
         """Processor time of the host so far [s]."""
@@ -318,24 +306,32 @@ class HostPlace:
         return self.namespace.argv(self.programs.get(argv[0], argv[0]), *argv[1:])
 
 
-@dataclass(frozen=True)
-class _OnHost:
-    """A program that shell.start started."""
+@dataclass
+class OnHost:
+    """A program that shell.start started.
+
+    Attributes:
+        said: File with what it says; gone soon after its end.
+    """
 
     process: shell.Process
     argv: tuple[str, ...]
     said: Path
+    ran: Ran | None = None
 
     def ended(self) -> Ran | None:
-        code = self.process.poll()
-        return None if code is None else self._ran(code)
+        """What it came to; None while it runs."""
+        if self.ran is None and (code := self.process.poll()) is not None:
+            text = self.said.read_text(encoding="utf-8", errors="replace")
+            self.ran = Ran(self.argv, code, text, "", 0.0)
+        return self.ran
 
     def end(self) -> Ran:
-        return self._ran(shell.stop(self.process, timeout_s=END_TIMEOUT_S))
-
-    def _ran(self, code: int) -> Ran:
-        text = self.said.read_text(encoding="utf-8", errors="replace") if self.said.exists() else ""
-        return Ran(self.argv, code, text, "", 0.0)
+        """End it with TERM now; what it printed. Afterwards the same again."""
+        shell.stop(self.process, timeout_s=END_TIMEOUT_S)
+        ran = self.ended()
+        assert ran is not None  # noqa: S101 (it has been waited for)
+        return ran
 
 
 @dataclass(frozen=True)

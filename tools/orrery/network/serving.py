@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
-from orrery.errors import OrreryError
+from orrery.errors import HostError, OrreryError
 from orrery.guest.monitor import Ran
 
 READY_TIMEOUT_S = 10.0
@@ -87,3 +90,23 @@ def last_lines(ran: Ran) -> str:
     """The end of what a program said, each line after a line break."""
     lines = (ran.stderr or ran.stdout).strip().splitlines()[-LAST_LINES:]
     return "".join(f"\n{line}" for line in lines)
+
+
+@contextlib.contextmanager
+def memory_file() -> Iterator[Path]:
+    """A file in memory, for as long as the block: no full disk loses what is written there.
+
+    Raises:
+        HostError: There is none to be had.
+    """
+    try:
+        descriptor = os.memfd_create("orrery-said")
+    except OSError as error:
+        raise HostError(
+            f"a file in memory for what a server says cannot be made: {error.strerror}. "
+            "Raise the number of open files (ulimit -n), or free memory."
+        ) from error
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)

@@ -73,6 +73,16 @@ def ensure(wanted: Wanted, source: Apt, *, offline: bool, check: bool) -> Unpack
             nothing of it is left then.
     """
     try:
+        return _ensured(wanted, source, offline=offline, check=check)
+    except OSError as error:
+        raise HostError(
+            f"{source.what}: {error.filename or source.cache}: {error.strerror}. Free space in "
+            f"{source.cache}, or set lab_cache_dir."
+        ) from error
+
+
+def _ensured(wanted: Wanted, source: Apt, *, offline: bool, check: bool) -> Unpacked:
+    try:
         plan = _planned(wanted, source, offline=offline, check=check)
     except UnreachableError as error:
         return _older(wanted, source.cache, error)
@@ -200,32 +210,26 @@ def _at(folder: Path, wanted: Wanted, *, changed: bool = False, note: str = "") 
 
 def _make(wanted: Wanted, source: Apt, plan: list[Package], folder: Path) -> None:
     """Build the folder beside its place, then move it there as a whole."""
-    try:
-        with tempfile.TemporaryDirectory(dir=source.cache, prefix=WORK_PREFIX) as name:
-            source.unpack(plan, Path(name) / "unpacked")
-            ready = Path(name) / "ready"
-            _collect(wanted, Path(name) / "unpacked", ready, source.what)
-            sizes = {
-                str(path.relative_to(ready)): path.stat().st_size
-                for path in sorted(ready.rglob("*"))
-                if path.is_file()
-            }
-            manifest = {
-                "program": wanted.program,
-                "package": wanted.package,
-                "version": wanted.version,
-                "packages": {one.name: one.version for one in plan},
-                "sizes": sizes,
-            }
-            write(ready / MANIFEST, json.dumps(manifest, indent=2).encode())
-            if folder.exists():
-                shutil.rmtree(folder)
-            ready.replace(folder)
-    except OSError as error:
-        raise HostError(
-            f"{source.what}: {error.filename or source.cache}: {error.strerror}. Free space in "
-            f"{source.cache}, or set lab_cache_dir."
-        ) from error
+    with tempfile.TemporaryDirectory(dir=source.cache, prefix=WORK_PREFIX) as name:
+        source.unpack(plan, Path(name) / "unpacked")
+        ready = Path(name) / "ready"
+        _collect(wanted, Path(name) / "unpacked", ready, source.what)
+        sizes = {
+            str(path.relative_to(ready)): path.stat().st_size
+            for path in sorted(ready.rglob("*"))
+            if path.is_file()
+        }
+        manifest = {
+            "program": wanted.program,
+            "package": wanted.package,
+            "version": wanted.version,
+            "packages": {one.name: one.version for one in plan},
+            "sizes": sizes,
+        }
+        write(ready / MANIFEST, json.dumps(manifest, indent=2).encode())
+        if folder.exists():
+            shutil.rmtree(folder)
+        ready.replace(folder)
 
 
 def _collect(wanted: Wanted, root: Path, target: Path, what: str) -> None:

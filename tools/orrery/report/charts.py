@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from orrery.measure import quantities
+from orrery.measure.quantities import Scale
 from orrery.measure.record import Record, Row
-from orrery.report import quantities, words
+from orrery.report import words
 from orrery.report.findings import Finding
-from orrery.report.quantities import Scale
 
 MOST_MARKS = 12
 """More in one plot is no picture any more; the rest gets a plot of its own."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orrery.measure import quantities
 from orrery.measure.record import Ratio, Record
-from orrery.report import quantities, words
+from orrery.report import words
 
 MOST_SENTENCES = 5
 """More are no summary; the table of ratios has all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import tempfile
@@ -116,6 +117,25 @@ class _UnwritableError(MeasurementError):
     """A page cannot be written; the next one could not, either."""
 
 
+def _unwritable(path: Path, error: OSError) -> _UnwritableError:
+    """Why a page cannot be written, and what to do; by what the kernel said."""
+    said = f"{path}: the page cannot be written: {error.strerror}."
+    if error.errno in records.FULL:
+        return _UnwritableError(
+            f"{said} See what takes the space (df -h {path.parent}), free some, and run "
+            "./lab report: the record is not touched."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return _UnwritableError(
+            f"{said} The folder may belong to root, since ./lab bench is run with sudo: run "
+            f"sudo ./lab report, or give {path.parent} to yourself. The record is not touched."
+        )
+    return _UnwritableError(
+        f"{said} {path.parent} has to be a folder that can be written to. The record is not "
+        "touched; run ./lab report when it is one."
+    )
+
+
 def _write_page(record: Record, record_path: Path, target: Path, index: str) -> Path:
     _check(record, record_path)
     link = quote(os.path.relpath(record_path, target.parent))
@@ -198,10 +218,7 @@ def _put(path: Path, text: str) -> None:
         draft.chmod(0o644)
         draft.replace(path)
     except OSError as error:
-        raise _UnwritableError(
-            f"{path}: the page cannot be written: {error.strerror}. The record is not touched; "
-            "run ./lab report when there is room."
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ _TRANSPARENT = "none"
 
 def draw(plot: Lanes | Curves, key: str, finding: str) -> str:
     """A plot as an SVG element for a page; the same plot and key give the same text."""
-    with _quiet(key):
+    with quiet(key):
         figure_ = _lanes(plot) if isinstance(plot, Lanes) else _curves(plot)
         out = io.StringIO()
         figure_.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
@@ -49,7 +49,8 @@ def draw(plot: Lanes | Curves, key: str, finding: str) -> str:
 
 
 @contextlib.contextmanager
-def _quiet(key: str) -> Iterator[None]:
+def quiet(key: str) -> Iterator[None]:
+    """Have matplotlib's settings for plots of pages; `key` makes names in them the same again."""
     # Half a second that no other task has to wait for.
     import matplotlib as mpl
 
@@ -70,7 +71,7 @@ def _quiet(key: str) -> Iterator[None]:
 def _lanes(plot: Lanes) -> Any:
     """Lanes below each other; the height follows from what is in them."""
     blocks, height = _layout(plot)
-    canvas = _Canvas(height)
+    canvas = Canvas(height)
     axes = canvas.axes(top=0.0, bottom=height - _FOOT)
     marks = [mark for _, part in plot.groups for mark in part]
     _horizontal(axes, plot, marks)
@@ -114,7 +115,7 @@ def _value(mark: Mark) -> str:
     return shorten(mark.text, LABEL, WIDTH * WIDEST_VALUE, bold=True)
 
 
-def _lane(canvas: _Canvas, axes: Any, plot: Lanes, mark: Mark, top: float) -> None:
+def _lane(canvas: Canvas, axes: Any, plot: Lanes, mark: Mark, top: float) -> None:
     lines, notes = _label_lines(mark)
     for number, line in enumerate(lines):
         canvas.text(0, top + 13 + number * _LINE, line, LABEL, svg.INK)
@@ -200,7 +201,7 @@ def _curves(plot: Curves) -> Any:
     names = [name for name, _ in plot.series]
     room = min(max(width(name, NOTE) for name in names) + 20, WIDTH * 0.42)
     height = CURVES_HEIGHT + 60
-    canvas = _Canvas(height)
+    canvas = Canvas(height)
     canvas.text(0, 12, shorten(plot.axis, TICK, WIDTH), TICK, svg.MUTED)
     left = 44.0
     axes = canvas.axes(top=22, bottom=height - 44, left=left, right=WIDTH - room, pixels=False)
@@ -256,7 +257,7 @@ def _curve(axes: Any, points: Sequence[tuple[int, Mark]], aside: float) -> None:
         )
 
 
-def _name_curves(canvas: _Canvas, axes: Any, plot: Curves, height: float, room: float) -> None:
+def _name_curves(canvas: Canvas, axes: Any, plot: Curves, height: float, room: float) -> None:
     """Names beside the right ends, moved apart where they would lie on each other."""
     wanted = []
     for name, points in plot.series:
@@ -280,7 +281,7 @@ def _null() -> Any:
     return NullLocator()
 
 
-class _Canvas:
+class Canvas:
     """A figure whose places are pixels from the left and from the top."""
 
     def __init__(self, height: float) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from orrery.measure import quantities
 from orrery.measure.record import CHECKOUT
-from orrery.report import quantities
 from orrery.report.svg import printable
 
 TEMPLATES = CHECKOUT / "templates" / "report"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,13 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from orrery.measure import quantities
 from orrery.measure.record import Record, Row
-from orrery.report import charts, findings, plots, quantities, words
+from orrery.report import charts, findings, plots, timelines, words
 from orrery.report.charts import Chart, Forest
 from orrery.report.findings import Finding
 
 TITLES = {
     "bench": "Network comparison",
+    "drill": "Live migration",
     "guest.bench": "Guests: start, idle load, outage",
     "guest.cpu": "One CPU job on the host and in guests",
     "mnist.evaluate": "Accuracy on the MNIST test images",
@@ -25,6 +28,7 @@ TITLES = {
 # The task that makes such a record, and which parameters are options of it.
 COMMANDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bench": ("bench", ("suite",)),
+    "drill": ("drill", ("suite", "moves")),
     "guest.bench": ("guest.bench", ("backend", "trials")),
     "guest.cpu": ("guest.cpu", ("work", "trials")),
     "mnist.evaluate": ("mnist.evaluate", ("inverted", "batch", "connections", "count")),
@@ -81,6 +85,7 @@ class Page:
         offloads: What was read back, by scenario.
         drops: Trials that gave no figure, by scenario.
         matrices: Tables of numbers in the summary.
+        timelines: Moves of guests.
     """
 
     title: str
@@ -102,6 +107,7 @@ class Page:
     conditions: tuple[Condition, ...]
     summary: tuple[tuple[str, str], ...]
     matrices: tuple[tuple[str, tuple[tuple[Any, ...], ...]], ...]
+    timelines: tuple[timelines.Drawn, ...]
 
 
 def page(record: Record, record_name: str, record_link: str, index: str) -> Page:
@@ -133,6 +139,7 @@ def page(record: Record, record_name: str, record_link: str, index: str) -> Page
         conditions=_conditions(record),
         summary=tuple(words.flat(summary, switch=SWITCH)) if summary else (),
         matrices=matrices,
+        timelines=timelines.drawn(record),
     )
 
 
@@ -140,7 +147,7 @@ def title(record: Record) -> str:
     """What a record is about, for people."""
     known = TITLES.get(record.kind, record.kind)
     suite = record.scenario.get("suite")
-    return f"{known}: suite {suite}" if record.kind == "bench" and suite else known
+    return f"{known}: suite {suite}" if record.kind in ("bench", "drill") and suite else known
 
 
 def asked(record: Record) -> str:
@@ -202,14 +209,16 @@ def command(record: Record) -> str:
         return f"./lab {record.kind}"
     task, options = COMMANDS[record.kind]
     given = ["./lab", task]
+    # A suite of the user's own is asked for by its path, and the name alone is none.
+    own = {"suite": record.summary["asked_as"]} if record.summary.get("asked_as") else {}
     for option in options:
-        value = record.scenario.get(option)
+        value = {**record.scenario, **own}.get(option)
         flag = f"--{option.replace('_', '-')}"
         if value is True:
             given.append(flag)
         elif value not in (None, False):
             given += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    return " ".join(given)
+    return shlex.join(given)
 
 
 def _counted(count: int, noun: str) -> str:

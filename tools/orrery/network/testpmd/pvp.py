@@ -18,14 +18,15 @@ from typing import Any
 from orrery.errors import ConfigurationError, GuestError, OrreryError
 from orrery.guest import choose
 from orrery.guest.image import cpio
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Accel
 from orrery.guest.registry import Entry
-from orrery.network import backends, engine
-from orrery.network import engine_wiring as wiring
+from orrery.guest.wish import Wish
+from orrery.network import backends
 from orrery.network.backends import Backend
 from orrery.network.layout import Layout, part
-from orrery.network.testpmd import Program
+from orrery.network.testpmd import engine, wiring
+from orrery.network.testpmd.program import Program
 from orrery.packages import files
 from orrery.state import LabState
 
@@ -65,7 +66,12 @@ def missing(state: LabState, backend: Backend, frame: str) -> str:
     reason = reason or engine.missing(state, Backend.ENGINE_VHOST_USER, frame)
     if reason:
         return reason
-    if MODULE not in Path(str(part(state, "guest_image")["initrd"])).read_bytes():
+    initrd = Path(str(part(state, "guest_image")["initrd"]))
+    try:
+        has_driver = MODULE in initrd.read_bytes()
+    except OSError as error:
+        return f"the small guest cannot be read ({initrd}: {error.strerror}): run ./lab up"
+    if not has_driver:
         return (
             "the small guest has no driver: its kernel's package is without uio_pci_generic, and "
             "DPDK gets no NIC without it"
@@ -136,7 +142,7 @@ class GuestWiring(wiring.Wiring):
     def ports(self) -> tuple[str, str]:
         """The generator's port, and the guest's; empty where there is no guest."""
         entry = self._entry()
-        return (f"eng-{self.short}{self.generation}0", entry.port if entry else "")
+        return (f"{wiring.PORT}{self.short}{self.generation}0", entry.port if entry else "")
 
     @property
     def devices(self) -> tuple[str, ...]:

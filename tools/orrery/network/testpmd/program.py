@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from orrery import shell
@@ -25,6 +24,7 @@ START_TIMEOUT_S = 30.0
 COMMAND_TIMEOUT_S = 15.0
 QUIT_TIMEOUT_S = 5.0
 LAST_LINES = 6
+READ_SIZE = 1 << 16
 # A trial's packets stay the same few: the fewer buffers, the more of them are in the cache.
 BUFFERS = 4096
 BUFFERS_PER_QUEUE = 2048
@@ -194,12 +194,7 @@ class Testpmd:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -272,13 +267,14 @@ class Testpmd:
     def _until_prompt(self, timeout_s: float) -> bytes:
         """What it says up to its next prompt."""
         end = time.monotonic() + timeout_s
-        while not self._said.endswith(PROMPT):
+        while PROMPT not in self._said:
             left = end - time.monotonic()
             if left <= 0:
                 raise TestpmdError(f"testpmd does not answer within {timeout_s:g} s{self._last()}")
             self._read(left)
-        said, self._said = self._said, b""
-        return said
+        # Behind it may be what it says unasked, of a link that goes up or down.
+        said, prompt, self._said = self._said.partition(PROMPT)
+        return said + prompt
 
     def _read(self, timeout_s: float) -> None:
         """Wait for something that it says.
@@ -290,25 +286,29 @@ class Testpmd:
         assert process.stdout is not None  # noqa: S101 (started with pipes)
         ready, _, _ = select.select([process.stdout], [], [], timeout_s)
         if ready:
-            said = os.read(process.stdout.fileno(), 65536)
+            said = os.read(process.stdout.fileno(), READ_SIZE)
             if not said:
                 raise self._ended()
             self._said += said
 
     @staticmethod
-    def _drain(process: shell.Process, timeout_s: float) -> None:
+    def _drain(process: shell.Process, timeout_s: float) -> bytes:
+        """What it says until it ends, or until the time is over [s]."""
         end = time.monotonic() + timeout_s
+        said = b""
         while process.stdout is not None and (left := end - time.monotonic()) > 0:
             ready, _, _ = select.select([process.stdout], [], [], left)
-            if not ready or not os.read(process.stdout.fileno(), 65536):
-                return
+            more = os.read(process.stdout.fileno(), READ_SIZE) if ready else b""
+            if not more:
+                break
+            said += more
+        return said
 
     def _ended(self) -> TestpmdError:
         """Why it is no longer there, in its own words."""
         process = self._running()
         with contextlib.suppress(OSError):
-            while process.stdout is not None and (more := os.read(process.stdout.fileno(), 65536)):
-                self._said += more
+            self._said += self._drain(process, QUIT_TIMEOUT_S)
         code = shell.stop(process)
         return TestpmdError(f"testpmd ended with exit code {code}{self._last()}")
 

@@ -7,7 +7,9 @@ killed run left is known and taken away.
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,8 @@ from orrery.state import LabState
 MARK = "orrery_engine"
 """Key in `external_ids` of a bridge of this room, with the lab's name."""
 BRIDGE = "br-eng-"
+PORT = "eng-"
+"""What the names of its bridges and ports begin with."""
 QUEUE_SIZE = 256
 """Descriptors of a ring, as guests have them."""
 SHORT = {
@@ -34,6 +38,8 @@ SHORT = {
 # virtio 1.1, 6: numbers of feature bits
 _RING_PACKED, _MRG_RXBUF = 34, 15
 _IPV6_OFF = Path("/proc/sys/net/ipv6/conf")
+_LINK = re.compile(rf"{BRIDGE}(?P<bridge>.+)|{PORT}(?P<port>.+?)[01]t?")
+PROBE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Wiring:
     @property
     def ports(self) -> tuple[str, str]:
         """The bridge's ports."""
-        stem = f"eng-{self.short}{self.generation if self.shared else ''}"
+        stem = f"{PORT}{self.short}{self.generation if self.shared else ''}"
         return (f"{stem}0", f"{stem}1")
 
     @property
@@ -275,7 +281,41 @@ class Wiring:
                 path.write_text("1\n", encoding="ascii")
 
 
+def bridge_of(link: str) -> str:
+    """The bridge that an interface of this room belongs to, or is; empty for any other."""
+    found = _LINK.fullmatch(link)
+    return f"{BRIDGE}{found['bridge'] or found['port']}" if found else ""
+
+
 def forget_sockets(this: Switch, short: str) -> None:
     """Remove sockets that a killed switch has left."""
-    for left in Path(this.control).parent.glob(f"eng-{short}-*"):
+    for left in Path(this.control).parent.glob(f"{PORT}{short}-*"):
         left.unlink(missing_ok=True)
+
+
+def forget_dead_sockets(folder: Path) -> list[Path]:
+    """Remove sockets of all ports at which no switch listens any more; which those were.
+
+    To be done before a switch starts that has such ports: DPDK 22.11 refuses to listen at a name
+    that is there, and closes the descriptor that it did not get once more when the port goes,
+    whatever that number stands for by then. The switch then spins at it ("Bad file descriptor").
+    """
+    dead = [path for path in sorted(folder.glob(f"{PORT}*")) if _is_dead(path)]
+    for path in dead:
+        path.unlink(missing_ok=True)
+    return dead
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether it is a socket, and nobody listens at it."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PROBE_TIMEOUT_S)
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+    return False

@@ -8,18 +8,17 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from orrery.errors import ConfigurationError, GuestError, HostError, OrreryError
 from orrery.guest import pages, registry
 from orrery.measure.runner import TrialError
 from orrery.network import backends, conditions
-from orrery.network import engine_wiring as wiring
 from orrery.network.backends import Backend
 from orrery.network.layout import Layout, part, switch
 from orrery.network.scenario import IMIX
-from orrery.network.testpmd import (
+from orrery.network.testpmd import wiring
+from orrery.network.testpmd.program import (
     BURST,
     Counters,
     Ports,
@@ -65,8 +64,8 @@ def sweep(state: LabState) -> list[str]:
         wiring.forget_sockets(this, name.removeprefix(wiring.BRIDGE))
     namespace = Layout.of(state).namespace
     for name in namespace.links() if namespace.exists() else ():
-        stem = name.removeprefix(wiring.BRIDGE).removeprefix("eng-").rstrip("01t")
-        if name.startswith((wiring.BRIDGE, "eng-")) and not _held(state, wiring.BRIDGE + stem):
+        bridge = wiring.bridge_of(name)
+        if bridge and not _held(state, bridge):
             # The other end of a pair goes along.
             namespace.ip("link", "delete", name, check=False)
             left.append(name)
@@ -128,12 +127,7 @@ class Engine:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def prepare(self) -> None:
@@ -268,15 +262,8 @@ class Engine:
 
     def _await_switch(self) -> None:
         """Wait for a switch that is being started again."""
-        end = time.monotonic() + SWITCH_TIMEOUT_S
-        while True:
-            try:
-                self._pid_of_switch()
-                return
-            except HostError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(LINK_POLL_S)
+        if self.wiring.on_switch:
+            self.wiring.switch.await_pid(SWITCH_TIMEOUT_S)
 
     def _pid_of_switch(self) -> int:
         return self.wiring.switch.pid() if self.wiring.on_switch else 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from orrery import program, shell
 from orrery.errors import HostError
-from orrery.network.testpmd import Program
+from orrery.network.testpmd.program import Program
 from orrery.packages import unpacked
 from orrery.packages.apt import Apt, UnreachableError
 from orrery.state import StateFile
@@ -99,7 +99,7 @@ def _text(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    parser = program.parser("orrery.network.testpmd_prepare")
+    parser = program.parser("orrery.network.testpmd.prepare")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--mirror", default="")
     parser.add_argument("--proxy", default="")

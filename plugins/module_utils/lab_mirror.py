@@ -1,0 +1,1 @@
+../../tools/orrery/packages/mirror.py
