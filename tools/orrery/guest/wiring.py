@@ -102,6 +102,7 @@ def opened(state: LabState, entry: Entry) -> Iterator[Nic | None]:
         packed=entry.packed,
         mrg_rxbuf=entry.mrg_rxbuf,
         ring_size=entry.ring_size,
+        announces=entry.announces,
     )
     if entry.socket:
         Path(entry.socket).unlink(missing_ok=True)

@@ -1,31 +1,37 @@
-/* Writes to memory at a known rate: what a live migration has to keep up with. */
+/*
+ * Writes to memory at a known rate: what a live migration has to keep up with. In the end every page
+ * is looked at: what it holds follows from the number of its last write, so that a page that was
+ * lost, changed, or brought in an older state on the way is noticed.
+ */
+#include "pattern.h"
 #include "probe.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096, MB = 1 << 20, WORDS = PAGE / 8, SLICES_PER_S = 200, CHECK_EVERY = 64 };
+enum { WORDS = PAGE / 8, SLICES_PER_S = 200, CHECK_EVERY = 64 };
 
-static uint64_t state = 88172645463325252ULL;
-
-/* xorshift64 (Marsaglia 2003): a page that no compression and no delta makes smaller. */
-static uint64_t next_random(void)
+/* Whether a page holds what its writes have left. */
+static bool is_right(const uint64_t *page, int64_t last, int64_t times, bool whole)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
+	if (whole && last >= 0)
+		return holds_page(page, last);
+	return page[0] == (uint64_t)times && page[WORDS - 1] == 0;
 }
 
-static void write_page(volatile uint64_t *page, bool whole)
+/* Pages that do not hold what they have to. */
+static int64_t damaged(const char *buffer, int64_t pages, int64_t written, bool whole)
 {
-	if (!whole) {
-		*page += 1;
-		return;
+	int64_t found = 0;
+
+	for (int64_t i = 0; i < pages; i++) {
+		const int64_t times = written / pages + (i < written % pages);
+		const uint64_t *page = (const uint64_t *)(buffer + i * PAGE);
+
+		found += !is_right(page, last_write(i, pages, written), times, whole);
 	}
-	for (int i = 0; i < WORDS; i++)
-		page[i] = next_random();
+	return found;
 }
 
 int dirty(int argc, char **argv)
@@ -45,7 +51,7 @@ int dirty(int argc, char **argv)
 		refuse("--pattern %s: random or byte is needed", pattern);
 
 	const bool whole = !strcmp(pattern, "random");
-	const int64_t pages = mb * (MB / PAGE);
+	const int64_t pages = mb * PAGES_PER_MB;
 	char *buffer = mmap(NULL, (size_t)mb * MB, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
@@ -68,8 +74,14 @@ int dirty(int argc, char **argv)
 			}
 			due += batch;
 		}
-		for (int64_t i = 0; i < batch && !stopped; i++, written++)
-			write_page((uint64_t *)(buffer + written % pages * PAGE), whole);
+		for (int64_t i = 0; i < batch && !stopped; i++, written++) {
+			volatile uint64_t *page = (uint64_t *)(buffer + written % pages * PAGE);
+
+			if (whole)
+				fill_page(page, written);
+			else
+				*page += 1;
+		}
 		if (rate)
 			sleep_until_ns(now + NS_PER_S / SLICES_PER_S);
 		now = now_ns(CLOCK_MONOTONIC);
@@ -78,8 +90,8 @@ int dirty(int argc, char **argv)
 	const double took = seconds(now_ns(CLOCK_MONOTONIC) - began);
 
 	printf("{\"mb\": %lld, \"pattern\": \"%s\", \"pages\": %lld, \"seconds\": %.6f, "
-	       "\"pages_per_s\": %.1f, \"interrupted\": %s}\n",
+	       "\"pages_per_s\": %.1f, \"damaged_pages\": %lld, \"interrupted\": %s}\n",
 	       (long long)mb, pattern, (long long)written, took, (double)written / took,
-	       json_bool(stopped));
+	       (long long)damaged(buffer, pages, written, whole), json_bool(stopped));
 	return 0;
 }

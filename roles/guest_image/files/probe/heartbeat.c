@@ -1,4 +1,5 @@
 /* A beat every period: the gaps say when this machine did not run. */
+#include "log.h"
 #include "probe.h"
 
 #include <stdio.h>
@@ -6,15 +7,19 @@
 int heartbeat(int argc, char **argv)
 {
 	int64_t period_us = 1000, duration_s = 0, gap_ms = 10;
+	const char *path = NULL;
 	const struct option options[] = {
 		{.name = "period-us", .number = &period_us, .low = 100, .high = 1000000},
 		{.name = "seconds", .required = true, .number = &duration_s, .low = 1, .high = 86400},
 		{.name = "gap-ms", .number = &gap_ms, .low = 1, .high = 60000},
+		{.name = "log", .text = &path},
 		{.name = NULL},
 	};
 	int64_t beats = 0, gaps = 0, largest = 0;
 
 	read_options(argc, argv, options);
+
+	FILE *log = log_open(path);
 
 	const int64_t period = period_us * NS_PER_US;
 	const int64_t began_real = now_ns(CLOCK_REALTIME), began = now_ns(CLOCK_MONOTONIC);
@@ -27,6 +32,11 @@ int heartbeat(int argc, char **argv)
 			break;
 		now = now_ns(CLOCK_MONOTONIC);
 		beats++;
+		if (log) {
+			const struct beat entry = {now, now_ns(CLOCK_REALTIME)};
+
+			log_entry(log, &entry, sizeof entry);
+		}
 		if (now - last > largest)
 			largest = now - last;
 		if (now - last > gap_ms * NS_PER_MS) {
@@ -41,6 +51,8 @@ int heartbeat(int argc, char **argv)
 		/* Beats that were missed are not made up for. */
 		next += period * ((now - next) / period + 1);
 	}
+
+	log_close(log);
 
 	const int64_t monotonic = now_ns(CLOCK_MONOTONIC) - began;
 	const int64_t real = now_ns(CLOCK_REALTIME) - began_real;

@@ -14,11 +14,14 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *usage;
 } commands[] = {
-	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10]"},
+	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10] [--log FILE]"},
 	{"dirty", dirty, "--mb N --seconds S [--pages-per-s 0] [--pattern random|byte]"},
 	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0]"},
-	{"receive", receive_numbered, "--port P --seconds S [--idle-ms 0] [--bind IP]"},
+	{"receive", receive_numbered, "--port P --seconds S [--idle-ms 0] [--bind IP] [--log FILE]"},
 	{"cpu", cpu, "--work N"},
+	{"write", write_disk, "--to DEVICE --mb N --seconds S --pages-per-s R"},
+	{"serve", serve, "--port P --seconds S [--bind IP]"},
+	{"ask", ask, "--to IP --port P --seconds S [--size 64] [--window 1] [--rate 0] [--log FILE]"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -50,5 +50,8 @@ int dirty(int argc, char **argv);
 int send_numbered(int argc, char **argv);
 int receive_numbered(int argc, char **argv);
 int cpu(int argc, char **argv);
+int write_disk(int argc, char **argv);
+int serve(int argc, char **argv);
+int ask(int argc, char **argv);
 
 #endif

@@ -1,4 +1,5 @@
 /* Counts what `send` sent: what is missing, what came twice, what came late, and the silences. */
+#include "log.h"
 #include "numbered.h"
 #include "probe.h"
 
@@ -123,12 +124,13 @@ int receive_numbered(int argc, char **argv)
 {
 	static char buffer[NUMBERED_LARGEST];
 	int64_t port = 0, duration_s = 0, idle_ms = 0;
-	const char *address = "0.0.0.0";
+	const char *address = "0.0.0.0", *path = NULL;
 	const struct option options[] = {
 		{.name = "port", .required = true, .number = &port, .low = 1, .high = 65535},
 		{.name = "seconds", .required = true, .number = &duration_s, .low = 1, .high = 86400},
 		{.name = "idle-ms", .number = &idle_ms, .low = 0, .high = 86400000},
 		{.name = "bind", .text = &address},
+		{.name = "log", .text = &path},
 		{.name = NULL},
 	};
 	struct tally tally = {0};
@@ -136,6 +138,7 @@ int receive_numbered(int argc, char **argv)
 
 	read_options(argc, argv, options);
 
+	FILE *log = log_open(path);
 	const int fd = bound(address, port);
 	int64_t now = now_ns(CLOCK_MONOTONIC);
 	int64_t end = now + duration_s * NS_PER_S;
@@ -151,8 +154,17 @@ int receive_numbered(int argc, char **argv)
 		if (size >= (ssize_t)sizeof head) {
 			memcpy(&head, buffer, sizeof head);
 			if (head.magic == NUMBERED_MAGIC && head.size == size &&
-			    head.sequence < MOST_NUMBERS)
-				count(&tally, &head, now, now_ns(CLOCK_REALTIME) - head.sent_ns);
+			    head.sequence < MOST_NUMBERS) {
+				const struct arrival entry = {
+					.number = head.sequence,
+					.size = head.size,
+					.sent_ns = head.sent_ns,
+					.arrived_ns = now_ns(CLOCK_REALTIME),
+				};
+
+				log_entry(log, &entry, sizeof entry);
+				count(&tally, &head, now, entry.arrived_ns - head.sent_ns);
+			}
 		} else if (idle_ms && tally.received && now - tally.last_ns > idle_ms * NS_PER_MS) {
 			break;
 		}
@@ -163,6 +175,7 @@ int receive_numbered(int argc, char **argv)
 			end = now + MOST_LATE_NS < end ? now + MOST_LATE_NS : end;
 		}
 	}
+	log_close(log);
 	report(&tally);
 	return 0;
 }
