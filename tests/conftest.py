@@ -87,9 +87,16 @@ def run_role(tmp_path: Path) -> Callable[..., RoleRun]:
         *,
         check: bool = False,
         expect_failure: bool = False,
+        timeout_s: float = 280,
     ) -> RoleRun:
         return run_role_on_this_host(
-            CHECKOUT, tmp_path, role, variables or {}, check=check, expect_failure=expect_failure
+            CHECKOUT,
+            tmp_path,
+            role,
+            variables or {},
+            check=check,
+            expect_failure=expect_failure,
+            timeout_s=timeout_s,
         )
 
     return call

@@ -66,16 +66,16 @@ class CallbackModule(CallbackBase):
         if data.get("changed"):
             self._role_changed += 1
             self._changed.append(name)
-            self._line(f"    changed: {name}", color="yellow")
+            self._line(f"    {self._where(result)}changed: {name}", color="yellow")
         if result.task.action in {"ansible.builtin.debug", "debug"} and "msg" in data:
-            self._say(data["msg"])
+            self._say(data["msg"], self._where(result))
         for warning in data.get("warnings") or []:
-            self._line(f"    warning: {warning}", color="purple")
+            self._line(f"    {self._where(result)}warning: {warning}", color="purple")
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
         """Print messages of loops."""
         if result.task.action in {"ansible.builtin.debug", "debug"} and "msg" in result.result:
-            self._say(result.result["msg"])
+            self._say(result.result["msg"], self._where(result))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Print a failure and keep it for the exit code."""
@@ -85,7 +85,7 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
         """Print the item that failed."""
-        self._line(f"    failed item: {self._text(result)}", color="red")
+        self._line(f"    {self._where(result)}failed item: {self._text(result)}", color="red")
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """An unreachable host is a failure."""
@@ -95,7 +95,8 @@ class CallbackModule(CallbackBase):
         """Say that something is being waited for."""
         data = result.result
         if data.get("attempts", 0) in {5, 20, 60}:
-            self._line(f"    waiting: {self._name_of(result.task)}", color="blue")
+            name = self._name_of(result.task)
+            self._line(f"    {self._where(result)}waiting: {name}", color="blue")
 
     def v2_on_file_diff(self, result: Any) -> None:
         """Print differences with --diff."""
@@ -131,7 +132,7 @@ class CallbackModule(CallbackBase):
         name = self._name_of(result.task)
         play = result.task.play.get_name() if getattr(result.task, "play", None) else ""
         self._failures.append({"role": role, "task": name, "play": play, "message": text})
-        self._line(f"    FAILED: {name}", color="bright red")
+        self._line(f"    {self._where(result)}FAILED: {name}", color="bright red")
         for line in text.splitlines():
             self._line(f"      {line}", color="red")
 
@@ -157,11 +158,17 @@ class CallbackModule(CallbackBase):
                 break
         return "\n".join(parts)[:MAX_MESSAGE]
 
-    def _say(self, message: Any) -> None:
+    @staticmethod
+    def _where(result: Any) -> str:
+        """Which host, where that is not the machine at hand."""
+        host = str(result.host.get_name())
+        return "" if host == "localhost" else f"{host}: "
+
+    def _say(self, message: Any, where: str) -> None:
         lines = message if isinstance(message, list) else str(message).splitlines()
         self._messages.extend(str(line) for line in lines)
         for line in lines:
-            self._line(f"    {line}")
+            self._line(f"    {where}{line}")
 
     def _end_role(self) -> None:
         if self._role:

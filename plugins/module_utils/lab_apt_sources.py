@@ -128,7 +128,7 @@ def mirror_of(
     """The entry that the release itself comes from.
 
     Others use the release's name for repositories of their own. Where apt has the lists it knows
-    whose they are (`own_uris`, of `lab_bootstrap.mirror_lines`); where it has none yet, the
+    whose they are (`own_uris`, of `lab_mirror.mirror_lines`); where it has none yet, the
     archive is the one that has the release's updates, too.
     """
     known = {uri.rstrip("/") for uri in own_uris}

@@ -14,18 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.lab_mirror import (
+    DPKG_OPTIONS,
+    INDEX_TARGETS,
+    SETTINGS,
+    apt_settings,
+    mirror_lines,
+)
+
 # Raised when the way of building changes, so that older images are not taken for new ones.
 RECIPE = "1"
-# Documentation nobody reads inside a container; licences stay.
-DPKG_OPTIONS = (
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/info/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-exclude=/usr/share/doc/*",
-    "path-include=/usr/share/doc/*/copyright",
-)
-# What the host tells apt about proxies, certificates and old mirrors; nothing else is taken over.
-APT_KEYS = ("acquire::http", "acquire::retries", "acquire::check-", "acquire::forceipv")
 # Settings of the host's apt (a proxy may hold a password) do not stay in the image. Where the
 # distribution's default Python is too old, a newer one among the packages becomes python3.
 CLEAN = (
@@ -60,39 +58,6 @@ def bootstrap_key(arguments: dict[str, Any]) -> str:
         arguments["revision"],
         DPKG_OPTIONS,
     )
-
-
-def mirror_lines(arguments: dict[str, Any], targets: str) -> list[str]:
-    """Lines for sources.list: the given mirror, or those the host has of its own distribution.
-
-    Args:
-        arguments: Of the module.
-        targets: Lines `uri release component origin` of `apt-get indextargets`.
-    """
-    suite, mirror = arguments["suite"], arguments["mirror"]
-    if mirror.startswith("deb "):
-        return [mirror]
-    if mirror:
-        return [f"deb {mirror} {suite} main"]
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    lines: dict[str, None] = {}
-    for line in targets.splitlines():
-        uri, release, component, origin = (line.split("|") + [""] * 4)[:4]
-        own = origin.lower() in ("debian", "ubuntu", "")
-        if release in wanted and own and component in ("main", "universe"):
-            lines[f"deb {uri} {release} {component}"] = None
-    return list(lines)
-
-
-def apt_settings(dump: str, proxy: str, ca_bundle: str) -> str:
-    """Text for an apt.conf: what the host says about reaching its mirror, and the lab on top."""
-    lines = [line for line in dump.splitlines() if line.lower().startswith(APT_KEYS)]
-    lines.append('Acquire::Languages "none";')
-    if proxy:
-        lines += [f'Acquire::http::Proxy "{proxy}";', f'Acquire::https::Proxy "{proxy}";']
-    if ca_bundle:
-        lines.append(f'Acquire::https::CAInfo "{ca_bundle}";')
-    return "\n".join(lines) + "\n"
 
 
 def output_of(*argv: str) -> str:
@@ -159,9 +124,7 @@ def bootstrap(arguments: dict[str, Any], archive: Path) -> None:
     """
     for left in archive.parent.glob("*.partial*"):
         left.unlink()
-    fields = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
-    targets = output_of("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
-    lines = mirror_lines(arguments, targets)
+    lines = mirror_lines(arguments["suite"], arguments["mirror"], output_of(*INDEX_TARGETS))
     if not lines:
         raise RefusedError(
             f"base image: apt on this host has no mirror of '{arguments['suite']}'. "
@@ -171,7 +134,7 @@ def bootstrap(arguments: dict[str, Any], archive: Path) -> None:
     # Closed by the with statement that follows; one line would be too long.
     settings = tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8")  # noqa: SIM115
     with settings:
-        dump = output_of("apt-config", "dump", "--format", '%F "%v";%n', "Acquire")
+        dump = output_of(*SETTINGS)
         settings.write(apt_settings(dump, arguments["proxy"], arguments["ca_bundle"]))
         settings.flush()
         run_mmdebstrap(arguments, lines, Path(settings.name), partial)

@@ -61,6 +61,12 @@ class Target:
         return tags
 
 
+def folder_of(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
+    """Where the wheels of a lock are cached, or will be."""
+    key = hashlib.sha256(f"{target}\n{lock}".encode()).hexdigest()[:16]
+    return Path(arguments["cache_dir"]) / "wheels" / key
+
+
 def collect(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
     """Folder with every wheel of a lock; from the cache where it is there.
 
@@ -72,8 +78,7 @@ def collect(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
     Raises:
         WheelsError: A wheel cannot be had.
     """
-    key = hashlib.sha256(f"{target}\n{lock}".encode()).hexdigest()[:16]
-    folder = Path(arguments["cache_dir"]) / "wheels" / key
+    folder = folder_of(lock, target, arguments)
     if folder.is_dir():
         return folder
     with only_one(folder.parent):

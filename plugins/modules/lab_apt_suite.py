@@ -86,7 +86,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import lab_apt, lab_apt_sources, lab_bootstrap
+from ansible.module_utils import lab_apt, lab_apt_sources, lab_mirror
 from ansible.module_utils import lab_state_file as state_file
 from ansible.module_utils.basic import AnsibleModule
 
@@ -102,7 +102,7 @@ ARGUMENTS: dict[str, Any] = {
 FACT = "apt_suite"
 NAME = re.compile(r"^[a-z0-9][a-z0-9.-]*$")
 HEAD = "Ansible managed: Orrery's, gone with ./lab down. Yours go into files of your own."
-# The first four are what lab_bootstrap.mirror_lines reads.
+# The first four are what lab_mirror.mirror_lines reads.
 FIELDS = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(CODENAME)|$(SUITE)"
 
 
@@ -119,7 +119,7 @@ def listed(targets: str, suite: str) -> bool:
 
 def own_uris(targets: str, release: str) -> list[str]:
     """Where the release comes from, as apt's lists say it."""
-    lines = lab_bootstrap.mirror_lines({"suite": release, "mirror": ""}, targets)
+    lines = lab_mirror.mirror_lines(release, "", targets)
     words = (line.split() for line in lines)
     return [uri for _, uri, name, _ in words if name == release]
 

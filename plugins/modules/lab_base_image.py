@@ -27,7 +27,11 @@ options:
   cache_dir: {type: path, required: true, description: Folder for the bootstrapped archive.}
   bootstrap_timeout_s: {type: int, default: 900, description: Bound of a bootstrap in seconds.}
   reason: {type: str, default: '', description: Why it is bootstrapped, for the record.}
-  state: {type: str, choices: [present, absent], default: present, description: What is wanted.}
+  state:
+    description: V(cached) makes the archive only, for another host, and needs no Docker.
+    type: str
+    choices: [present, cached, absent]
+    default: present
 """
 
 import json
@@ -217,6 +221,25 @@ def obtain(docker: Docker, arguments: dict[str, Any], names: dict[str, str]) -> 
     return tidy(docker, arguments, names["bootstrap"], labels, why)
 
 
+def cache(arguments: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Make sure that the archive of a bootstrapped image is there.
+
+    Raises:
+        RefusedError: It cannot be made.
+    """
+    archive = archive_path(arguments)
+    there = {"changed": False, "needs": [], "archive": str(archive)}
+    if check:
+        return {**there, "changed": not archive.is_file()}
+    with only_one(archive.parent):
+        if cached(archive):
+            return there
+        if shutil.which("mmdebstrap") is None:
+            return {**there, "needs": ["mmdebstrap"]}
+        bootstrap(arguments, archive)
+    return {**there, "changed": True}
+
+
 def tidy(
     docker: Docker, arguments: dict[str, Any], name: str, labels: dict[str, str], reason: str
 ) -> dict[str, Any]:
@@ -270,13 +293,15 @@ def main() -> None:
             "cache_dir": {"type": "path", "required": True},
             "bootstrap_timeout_s": {"type": "int", "default": 900},
             "reason": text,
-            "state": {"choices": ["present", "absent"], "default": "present"},
+            "state": {"choices": ["present", "cached", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
-    docker = Docker(module.params["docker_socket"])
-    act = present if module.params["state"] == "present" else absent
     try:
+        if module.params["state"] == "cached":
+            module.exit_json(**cache(module.params, module.check_mode))
+        docker = Docker(module.params["docker_socket"])
+        act = present if module.params["state"] == "present" else absent
         module.exit_json(**act(docker, module.params, module.check_mode))
     except (RefusedError, DockerError, OSError) as error:
         module.fail_json(msg=str(error))

@@ -23,6 +23,10 @@ options:
     description: The repository.
     type: path
     required: true
+  wheel:
+    description: Folder with the wheel of the tree, built elsewhere; empty builds it here.
+    type: str
+    default: ""
   lock:
     description: Lock file with hashes.
     type: path
@@ -86,6 +90,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 OLDEST = (3, 11)
+TREE_FILE = "tree"
 STAMP = ".orrery-stamp"
 TREE_SUFFIXES = {".py", ".json", ".sql", ".typed"}
 
@@ -175,6 +180,44 @@ def build_wheel(python: str, checkout: Path, wheels: Path, timeout_s: int) -> Pa
     return target
 
 
+def ready_wheel(folder: Path) -> Path:
+    """The wheel that was built elsewhere.
+
+    Raises:
+        VenvError: There is not just one in the folder.
+    """
+    found = sorted(folder.glob("orrery-*.whl"))
+    if len(found) != 1:
+        raise VenvError(
+            f"{folder}: {len(found)} wheels of orrery found, one is needed. It comes with the "
+            "role preload; or empty host_python_wheel, and it is built from the checkout."
+        )
+    return found[0]
+
+
+def tree_of(params: dict[str, Any]) -> str:
+    """Hash of the tree that is to be installed; of a brought wheel it is written beside it."""
+    if not params["wheel"]:
+        return tree_hash(Path(params["checkout"]))
+    beside = ready_wheel(Path(params["wheel"])).with_name(TREE_FILE)
+    try:
+        return beside.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise VenvError(f"{beside}: {error.strerror}. It comes with the wheel.") from error
+
+
+def own_wheel(python: str, params: dict[str, Any]) -> Path:
+    """The wheel of this tree in the folder of wheels, built or brought."""
+    wheels = Path(params["wheels"])
+    if not params["wheel"]:
+        return build_wheel(python, Path(params["checkout"]), wheels, params["timeout_s"])
+    brought = ready_wheel(Path(params["wheel"]))
+    wheels.mkdir(parents=True, exist_ok=True)
+    for old in wheels.glob("orrery-*.whl"):
+        old.unlink()
+    return Path(shutil.copy2(brought, wheels / brought.name))
+
+
 def make(params: dict[str, Any], stamp: dict[str, str], found: dict[str, str]) -> None:
     """Bring the environment to what the stamp says."""
     venv = Path(params["prefix"]) / "venv"
@@ -188,9 +231,10 @@ def make(params: dict[str, Any], stamp: dict[str, str], found: dict[str, str]) -
         argv = [python, "-m", "pip", "install", *pip_options(params), "--no-deps"]
         argv += ["--no-compile", "--require-hashes", "-r", params["lock"]]
         run(argv, timeout_s)
-    wheel = build_wheel(python, Path(params["checkout"]), Path(params["wheels"]), timeout_s)
+    wheel = own_wheel(python, params)
     argv = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
     run([*argv, "--no-deps", "--force-reinstall", "--no-compile", str(wheel)], timeout_s)
+    wheel.with_name(TREE_FILE).write_text(stamp["tree"] + "\n", encoding="ascii")
     (venv / STAMP).write_text(json.dumps(stamp))
 
 
@@ -201,6 +245,7 @@ def main() -> None:
             "prefix": {"type": "path", "required": True},
             "python": {"type": "path", "required": True},
             "checkout": {"type": "path", "required": True},
+            "wheel": {"type": "str", "default": ""},
             "lock": {"type": "path", "required": True},
             "wheels": {"type": "path", "required": True},
             "wheel_dir": {"type": "str", "default": ""},
@@ -217,11 +262,11 @@ def main() -> None:
         stamp = {
             "python": f"{params['python']} {version}",
             "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
-            "tree": tree_hash(Path(params["checkout"])),
+            "tree": tree_of(params),
         }
         place = Path(params["prefix"]) / "venv" / STAMP
         found = json.loads(place.read_text()) if place.is_file() else {}
-        has_wheel = any(Path(params["wheels"]).glob("orrery-*.whl"))
+        has_wheel = params["wheel"] or any(Path(params["wheels"]).glob("orrery-*.whl"))
         changed = found != stamp or not has_wheel
         needs = []
         if changed:

@@ -29,7 +29,7 @@ FACT = re.compile(
 DATE = re.compile(r"ansible_date_time|date_time\b|strftime|\bnow\(|ansible_facts\.date")
 # Formats that know no comment, so that no header can be put in.
 NO_COMMENTS = (".json.j2",)
-RENDERED_BY_PYTHON = tree.ROOT / "templates" / "report"
+RENDERED_BY_PYTHON = tree.ROOT / "templates"
 
 
 def task_of(lines: list[str], number: int) -> str:

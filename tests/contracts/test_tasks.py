@@ -47,7 +47,7 @@ def test_no_option_takes_a_number(task: Any) -> None:
 
 
 def test_the_tasks_of_the_lab_are_there() -> None:
-    needed = {"up", "down", "verify", "status", "logs", "test", "completion"}
+    needed = {"up", "down", "verify", "status", "logs", "test", "completion", "ssh", "console"}
     needed |= {"mnist.classify", "mnist.evaluate", "mnist.latency", "mnist.train"}
     needed |= {"whisk.bench", "whisk.conformance"}
     needed |= {f"guest.{name}" for name in ("start", "list", "stop", "ssh", "console", "queues")}

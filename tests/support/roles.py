@@ -43,6 +43,7 @@ def run_role_on_this_host(
     *,
     check: bool,
     expect_failure: bool,
+    timeout_s: float = 280,
 ) -> RoleRun:
     """Write a one-role playbook beside the lab's group_vars and run it.
 
@@ -69,7 +70,7 @@ def run_role_on_this_host(
     inventory.write_text("all: {hosts: {localhost: {ansible_connection: local}}}", encoding="utf-8")
     argv += ["-i", inventory, "-e", f"@{values}", *(["--check", "--diff"] if check else [])]
     env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg"), "ORRERY_RESULT_FILE": str(result)}
-    done = shell.run(argv, timeout_s=280, cwd=checkout, env=env, check=False)
+    done = shell.run(argv, timeout_s=timeout_s, cwd=checkout, env=env, check=False)
     output = done.stdout + done.stderr
     failed = done.returncode != 0
     if failed != expect_failure:
@@ -91,7 +92,7 @@ def _play(checkout: Path, role: str) -> dict[str, Any]:
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": True,
-        "gather_subset": ["min"],
+        "gather_subset": ["min", "python"],
         "tasks": [
             {
                 "name": f"Run the role {role}",

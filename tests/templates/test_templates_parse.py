@@ -13,6 +13,8 @@ from tests.contracts import tree
 TEMPLATES = tree.matching("roles/*/templates/*.j2", "templates/*.j2")
 # What each folder of shared templates is given.
 SHARED = {
+    "cloud-init": {"seed"},
+    "vm": {"vm"},
     "report": {"page"},
 }
 # What Ansible itself puts in.

@@ -217,6 +217,13 @@ def become(argv: Sequence[str | Path]) -> NoReturn:
         raise CommandError(words, None, "", f"cannot be started: {error.strerror}") from error
 
 
+def ended(process: Process, timeout_s: float) -> bool:
+    """Wait for the end of a program that `start` started; whether it came in time."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout_s)
+    return process.poll() is not None
+
+
 def stop(process: Process, *, timeout_s: float = 10.0) -> int:
     """End a program that `start` started: TERM, then KILL for its whole group.
 

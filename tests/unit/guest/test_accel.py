@@ -11,10 +11,11 @@ import pytest
 
 from orrery.errors import ConfigurationError, GuestError
 from orrery.guest import accel, interrupts, trials
-from orrery.guest.lifecycle import Guests, TakenError, Wish
+from orrery.guest.lifecycle import Guests, TakenError
 from orrery.guest.machine import Accel
 from orrery.guest.trials import Trials, Verdict
 from orrery.guest.waiting import CrashError
+from orrery.guest.wish import Wish
 from orrery.state import LabState
 
 STATE = LabState("t-accel", facts={"qemu": {"version": "10.0.2"}, "guest_image": {"id": "i1"}})

@@ -122,3 +122,14 @@ def test_rings_are_split_and_packets_span_buffers_unless_it_is_said() -> None:
     assert "vectors=10,packed=on,romfile=" in line(replace(MACHINE, nic=replace(NIC, packed=True)))
     single = line(replace(MACHINE, nic=replace(NIC, mrg_rxbuf=False)))
     assert "vectors=10,mrg_rxbuf=off,romfile=" in single
+
+
+def test_a_machine_that_waits_for_a_guest_is_told_later_where_to_listen() -> None:
+    assert "-incoming" not in line(MACHINE)
+    assert line(replace(MACHINE, incoming=True)).endswith("-incoming defer")
+
+
+def test_the_switch_announces_a_guest_that_does_not_do_it_itself() -> None:
+    assert "guest_announce" not in line(MACHINE)
+    silent = replace(MACHINE, nic=replace(NIC, announces=False))
+    assert "guest_announce=off" in line(silent)

@@ -10,10 +10,11 @@ import pytest
 
 from orrery import shell
 from orrery.errors import GuestError
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Accel
 from orrery.guest.registry import Entry
 from orrery.guest.waiting import CrashError, Standstill, Waiting, telling
+from orrery.guest.wish import Wish
 from orrery.state import LabState
 
 WISH = Wish("a", Accel.TCG, backend=None)

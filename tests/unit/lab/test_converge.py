@@ -60,7 +60,7 @@ def test_changes_and_messages_are_counted(settings: Settings) -> None:
         ("docker", "Deploy the functions", 3),
         ("whisk_embedded", "Deploy the functions", 6),
         ("mnist_data", "Deploy the MNIST actions", 2),
-        ("", converge.VERIFY_PLAY, 20),
+        ("", f"{converge.VERIFY_PLAYS}'s datapath", 20),
     ],
 )
 def test_the_failed_role_decides_the_exit_code(role: str, play: str, code: int) -> None:

@@ -68,3 +68,26 @@ def test_a_broken_local_file_is_named(checkout: Path, text: str, message: str) -
     (checkout / "lab.local.yml").write_text(text)
     with pytest.raises(ConfigurationError, match=message):
         settings.load("", (), checkout)
+
+
+def test_a_group_s_variables_name_the_lab_too(checkout: Path) -> None:
+    folder = checkout / "inventory" / "local" / "group_vars"
+    folder.mkdir()
+    (folder / "all.yml").write_text("lab_name: one\n")
+    (folder / "a_group.yml").write_text("lab_name: two\n")
+    assert settings.load("", (), checkout).lab_name == "two"
+
+
+@pytest.mark.parametrize(
+    ("text", "in_vm"),
+    [
+        ("vms: {hosts: {lab-vm: {}}}\n", True),
+        ("vms: {}\n", False),
+        ("lab: {hosts: {localhost: {}}}\n", False),
+    ],
+)
+def test_an_inventory_tells_whether_the_lab_lives_in_a_vm(
+    checkout: Path, text: str, in_vm: bool
+) -> None:
+    (checkout / "inventory" / "local" / "hosts.yml").write_text(text)
+    assert settings.load("", (), checkout).in_vm is in_vm

@@ -18,40 +18,6 @@ ARGUMENTS: dict[str, Any] = {
     "revision": "1",
     "mirror": "",
 }
-TARGETS = """http://mirror/debian/|bookworm|main|Debian
-http://mirror/debian/|bookworm|main|Debian
-http://mirror/security/|bookworm-security|main|Debian
-http://mirror/debian/|bookworm|non-free|Debian
-http://vendor/apt/|bookworm|main|Vendor
-http://mirror/debian/|trixie|main|Debian
-"""
-
-
-def test_the_mirror_is_the_host_s_own_without_what_others_added() -> None:
-    assert lab_bootstrap.mirror_lines(ARGUMENTS, TARGETS) == [
-        "deb http://mirror/debian/ bookworm main",
-        "deb http://mirror/security/ bookworm-security main",
-    ]
-
-
-def test_a_given_mirror_replaces_the_host_s() -> None:
-    given = {**ARGUMENTS, "mirror": "http://near/debian"}
-    assert lab_bootstrap.mirror_lines(given, TARGETS) == ["deb http://near/debian bookworm main"]
-    whole = {**ARGUMENTS, "mirror": "deb [trusted=yes] http://near ./"}
-    assert lab_bootstrap.mirror_lines(whole, TARGETS) == ["deb [trusted=yes] http://near ./"]
-
-
-def test_proxy_and_certificates_are_taken_over_and_nothing_else() -> None:
-    dump = (
-        'Acquire::http::Proxy "http://proxy:1";\nAcquire::cdrom::mount "/cd";\n'
-        'Acquire::Check-Valid-Until "false";\n'
-    )
-    text = lab_bootstrap.apt_settings(dump, "http://mine:2", "/ca.pem")
-    assert 'Acquire::http::Proxy "http://proxy:1";' in text
-    assert 'Acquire::Check-Valid-Until "false";' in text
-    assert "cdrom" not in text
-    assert text.index("proxy:1") < text.index("mine:2")
-    assert 'Acquire::https::CAInfo "/ca.pem";' in text
 
 
 def test_the_name_changes_with_what_goes_in_and_not_with_the_way_there() -> None:
@@ -80,3 +46,14 @@ def test_a_damaged_archive_is_not_used(tmp_path: Path) -> None:
 def test_a_reason_fits_into_a_label(text: str) -> None:
     plain = lab_base_image.plain(text)
     assert not set(plain) & set('"$\n\\`')
+
+
+def test_an_archive_for_another_host_needs_no_docker(tmp_path: Path) -> None:
+    arguments = {**ARGUMENTS, "cache_dir": str(tmp_path)}
+    archive = lab_bootstrap.archive_path(arguments)
+    assert lab_base_image.cache(arguments, check=True)["changed"]
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"whole")
+    lab_bootstrap.checksum_file(archive).write_text(lab_bootstrap.sha256_of(archive))
+    answer = lab_base_image.cache(arguments, check=False)
+    assert answer == {"changed": False, "needs": [], "archive": str(archive)}

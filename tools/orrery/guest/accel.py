@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 
 from orrery.errors import ConfigurationError, GuestError
-from orrery.guest.lifecycle import Guests, TakenError, Wish
+from orrery.guest.lifecycle import Guests, TakenError
 from orrery.guest.machine import CPU_MODEL, Accel
 from orrery.guest.trials import Trials, Verdict
+from orrery.guest.wish import Wish
 
 DEVICE = Path("/dev/kvm")
 TRIAL_TIMEOUT_S = 6.0
@@ -37,13 +38,22 @@ def decide(guests: Guests, wanted: str = AUTO) -> Verdict:
     Raises:
         ConfigurationError: `wanted` is another word, or KVM is forced and there is none.
     """
+    return forced(wanted) or Trials(guests.state).verdict("accel", lambda: attempt(guests))
+
+
+def forced(wanted: str, variable: str = "lab_accel") -> Verdict | None:
+    """What a variable says; None where it leaves the choice.
+
+    Raises:
+        ConfigurationError: It is another word, or KVM is forced and there is none.
+    """
     if wanted not in CHOICES:
-        raise ConfigurationError(f"lab_accel: '{wanted}' found; {', '.join(CHOICES)} are possible")
+        raise ConfigurationError(f"{variable}: '{wanted}' found; {', '.join(CHOICES)} are possible")
     if wanted == Accel.KVM and not DEVICE.exists():
-        raise ConfigurationError(f"lab_accel is kvm, and there is no {DEVICE}. Set it to auto.")
+        raise ConfigurationError(f"{variable} is kvm, and there is no {DEVICE}. Set it to auto.")
     if wanted != AUTO:
-        return Verdict(wanted, f"{wanted}, because lab_accel says so", forced=True)
-    return Trials(guests.state).verdict("accel", lambda: attempt(guests))
+        return Verdict(wanted, f"{wanted}, because {variable} says so", forced=True)
+    return None
 
 
 def attempt(guests: Guests) -> Verdict:
@@ -52,9 +62,9 @@ def attempt(guests: Guests) -> Verdict:
     Raises:
         TakenError: Somebody stopped the trial's guest, which decides nothing.
     """
-    obstacle = _obstacle()
-    if obstacle:
-        return Verdict(Accel.TCG, f"tcg: {obstacle}")
+    why_not = obstacle()
+    if why_not:
+        return Verdict(Accel.TCG, f"tcg: {why_not}")
     # The plain model shows what the host lacks at once; `host` is what guests get then.
     for model in (CPU_MODEL[Accel.TCG], CPU_MODEL[Accel.KVM]):
         wish = Wish(
@@ -90,7 +100,8 @@ def reason(error: GuestError) -> str:
     return str(error).splitlines()[0].removeprefix("guest try-kvm: ").rstrip(".")
 
 
-def _obstacle() -> str:
+def obstacle() -> str:
+    """Why KVM need not be tried; empty when it has to be."""
     if not DEVICE.exists():
         return f"there is no {DEVICE} (virtualisation is switched off, or this is a VM without it)"
     if not os.access(DEVICE, os.R_OK | os.W_OK):

@@ -6,8 +6,9 @@ from typing import Any
 
 from orrery.guest import accel as acceleration
 from orrery.guest import interrupts
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Accel
+from orrery.guest.wish import Wish
 from orrery.network.backends import Backend
 
 

@@ -1,4 +1,4 @@
-"""A terminal on a guest's serial console; Ctrl-] leaves it."""
+"""A terminal on a machine's serial console; Ctrl-] leaves it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ LEAVE = b"\x1d"
 CHUNK = 4096
 
 
-def attach(path: Path, name: str) -> None:
-    """Relay between the terminal and the console until Ctrl-], the end of input or of the guest.
+def attach(path: Path, name: str, *, what: str = "guest") -> None:
+    """Relay between the terminal and the console until Ctrl-], the end of input or of the machine.
+
+    Args:
+        path: Socket of the console.
+        name: Of the machine, for messages.
+        what: Kind of machine, for messages.
 
     Raises:
         GuestError: The console cannot be reached.
@@ -28,7 +33,7 @@ def attach(path: Path, name: str) -> None:
         try:
             console.connect(str(path))
         except OSError as error:
-            raise GuestError(f"console of guest {name}: {error.strerror}") from error
+            raise GuestError(f"console of {what} {name}: {error.strerror}") from error
         with _raw(sys.stdin.fileno()):
             _relay(console, sys.stdin.fileno(), sys.stdout.fileno())
 

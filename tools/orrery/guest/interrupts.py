@@ -6,10 +6,11 @@ device with MSI-X; without MSI-X (`vectors=0`) all queues share one interrupt, a
 
 from __future__ import annotations
 
-from orrery.guest.lifecycle import Guests, Wish
+from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Accel
 from orrery.guest.trials import Trials, Verdict
 from orrery.guest.waiting import CrashError
+from orrery.guest.wish import Wish
 from orrery.network.backends import Backend
 
 MSIX = "msix"

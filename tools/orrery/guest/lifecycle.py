@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,23 @@ from orrery.errors import (
     MeasurementError,
     OrreryError,
 )
-from orrery.guest import pages, registry, wiring
-from orrery.guest.machine import Accel, Backing, Machine, Nic
+from orrery.guest import disk, pages, registry, wiring
+from orrery.guest.machine import PEOPLE_MAC, Accel, Backing, Machine, Nic
 from orrery.guest.monitor import Agent, Monitor
 from orrery.guest.registry import Entry, Registry
 from orrery.guest.waiting import CrashError, Judge, Waiting
+from orrery.guest.wish import Wish
 from orrery.network import backends
-from orrery.network.backends import PATHS, Backend
+from orrery.network.backends import PATHS
 from orrery.network.layout import part, switch
 from orrery.state import LabState
+from orrery.vm.seed import SeedNic
 
 SOCKET_TIMEOUT_S = 10.0
 LINK_TIMEOUT_S = 10.0
 LINK_POLL_S = 0.1
 QUIT_TIMEOUT_S = 2.0
+RECEIVES_TIMEOUT_S = 20.0
 Say = Callable[[str], object]
 
 
@@ -44,43 +47,6 @@ class TakenError(GuestError):
 
 def _no_judge(_: str) -> str:
     return ""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A guest as a user asks for it.
-
-    Attributes:
-        backend: None for a guest without measured interface.
-        vlan: Tag of its port on the switch; None for an untagged one.
-        bridge: Another bridge of the lab's switch for its port; empty for the lab's own.
-        network: Address of some interface in the guest's network, with prefix length; empty for
-            the network of its bridge, which for another bridge is that of the switch's own.
-        packed: Whether rings have the packed layout.
-        mrg_rxbuf: Whether a packet may span receive buffers.
-        ring_size: Buffers of each ring.
-        msix: Whether queues have interrupts of their own.
-        people: Whether it has an interface for ssh.
-        bound: Whether it ends with this process, however that ends.
-    """
-
-    name: str
-    accel: Accel
-    backend: Backend | None = Backend.VHOST_USER
-    queues: int = 1
-    cpus: int = 2
-    memory_mb: int = 256
-    backing: Backing = Backing.MEMFD
-    vlan: int | None = None
-    bridge: str = ""
-    network: str = ""
-    packed: bool = False
-    mrg_rxbuf: bool = True
-    ring_size: int = 256
-    msix: bool = True
-    people: bool = True
-    cpu_model: str = ""
-    bound: bool = False
 
 
 class Guests:
@@ -126,6 +92,10 @@ class Guests:
         began = time.monotonic()
         try:
             entry, waiting = self._launch(wish, entry)
+            if wish.incoming:
+                otherwise = f"it does not wait for guest {wish.incoming}"
+                waiting.until(lambda: self._receives(entry), RECEIVES_TIMEOUT_S, otherwise)
+                return self._update(entry, ready=True, boot_s=round(time.monotonic() - began, 3))
             waiting.until_ready(limit_s, hopeless)
             entry = self._update(entry, ready=True, boot_s=round(time.monotonic() - began, 3))
             self._enable_queues(entry)
@@ -162,6 +132,26 @@ class Guests:
                 self.stop(name)
         self.sweep()
         return names
+
+    def arrived(self, entry: Entry) -> Entry:
+        """Take note that the guest which was waited for runs here now.
+
+        Raises:
+            TakenError: It was stopped meanwhile.
+        """
+        return self._update(entry, incoming="")
+
+    def machine(self, wish: Wish) -> Machine:
+        """The machine that a wish would become; nothing is made.
+
+        Raises:
+            GuestError: The guest that is to move there does not run.
+        """
+        entry = Entry(wish.name, 0)
+        if wish.incoming:
+            source = self.registry.entry(wish.incoming)
+            entry = replace(entry, mac=source.mac, address=source.address)
+        return self._machine(wish, entry, None)
 
     def sweep(self) -> list[str]:
         """Remove what dead guests and broken off starts left; what that was."""
@@ -200,7 +190,9 @@ class Guests:
                 f"guest {wish.name} {doing}. Stop it with ./lab guest.stop {wish.name}, "
                 "or choose another name."
             )
-        index = self.registry.free_index()
+        # One that is to move here has a number already.
+        source = self.registry.entry(wish.incoming) if wish.incoming else None
+        index = source.index if source else self.registry.free_index()
         entry = Entry(
             name=wish.name,
             index=index,
@@ -214,9 +206,12 @@ class Guests:
             packed=wish.packed,
             mrg_rxbuf=wish.mrg_rxbuf,
             ring_size=wish.ring_size,
+            announces=wish.announces,
             run=secrets.token_hex(8),
             starter=os.getpid(),
             bound=wish.bound,
+            incoming=wish.incoming,
+            image=wish.image.name if wish.image else "",
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             ssh_port=free_port() if wish.people else 0,
         )
@@ -227,6 +222,8 @@ class Guests:
                 self.state, wish.backend, wish.name, index, wish.bridge, wish.network
             )
             entry = replace(entry, **place)
+        if source is not None:
+            entry = replace(entry, mac=source.mac, address=source.address)
         try:
             return self.registry.write(entry)
         except HostError:
@@ -244,6 +241,7 @@ class Guests:
                 wish.msix,
                 descriptors=taps,
                 ring_size=wish.ring_size,
+                announces=wish.announces,
             )
         mount = (self.state.facts.get("hugepages") or {}).get("mount")
         return Machine(
@@ -262,6 +260,9 @@ class Guests:
             keys=Path(str(image["keys"])),
             hugepages=Path(str(mount)) if mount else None,
             cpu_model=wish.cpu_model,
+            incoming=bool(wish.incoming),
+            disk=disk.of(self.state, wish.name, wish.image),
+            data=wish.data,
         )
 
     def _launch(self, wish: Wish, entry: Entry) -> tuple[Entry, Waiting]:
@@ -270,6 +271,8 @@ class Guests:
             machine = self._machine(wish, entry, nic)
             if machine.advice():
                 self.say(machine.advice())
+            if machine.disk is not None:
+                disk.prepare(self.state, machine.disk, entry.run, _seed_nics(entry))
             process = shell.start(
                 machine.argv(),
                 env={registry.LAB_MARK: self.state.lab_name, registry.GUEST_MARK: wish.name},
@@ -283,7 +286,8 @@ class Guests:
             # Nobody else knows of it.
             shell.stop(process)
             raise
-        waiting = Waiting(wish.name, wish.accel, machine.folder, process)
+        slow = machine.disk is not None
+        waiting = Waiting(wish.name, wish.accel, machine.folder, process, slow)
         if entry.socket:
             # The switch connects at once to a socket that is there, and otherwise a second later.
             waiting.until(Path(entry.socket).exists, SOCKET_TIMEOUT_S, "no vhost-user socket")
@@ -307,9 +311,15 @@ class Guests:
         except GuestError as error:
             raise GuestError(f"{error}{this.why()}") from error
 
+    def _receives(self, entry: Entry) -> bool:
+        """Whether QEMU waits for a guest."""
+        with contextlib.suppress(GuestError), self.monitor(entry) as monitor:
+            return bool(monitor.execute("query-status")["status"] == "inmigrate")
+        return False
+
     def _enable_queues(self, entry: Entry) -> None:
         """Switch on the queue pairs that a guest with fewer CPUs leaves off."""
-        if entry.queues <= entry.cpus:
+        if entry.queues <= entry.cpus or entry.image:
             return
         with self.agent(entry) as agent:
             agent.run(["ethtool", "-L", "eth0", "combined", str(entry.queues)], timeout_s=20)
@@ -344,6 +354,7 @@ class Guests:
         self._reap()
         wiring.disconnect(self.state, entry)
         self.registry.forget(entry.name)
+        disk.remove(disk.folder(self.state.lab_name, entry.name))
         wiring.tidy(self.state, entry, self.registry.entries())
 
     def _reap(self) -> None:
@@ -369,6 +380,12 @@ class Guests:
         for text in removed:
             self.say(f"removed what an earlier run left behind: {text}")
         return removed
+
+
+def _seed_nics(entry: Entry) -> tuple[SeedNic, ...]:
+    """The interfaces of a guest with a disk, the measured one first."""
+    measured = [SeedNic(entry.mac, entry.address, optional=True)] if entry.backend else []
+    return (*measured, *([SeedNic(PEOPLE_MAC)] if entry.ssh_port else []))
 
 
 def _stopped(name: str) -> TakenError:

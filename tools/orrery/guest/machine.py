@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from orrery.errors import ConfigurationError, UsageError
+from orrery.guest.disk import Disk
 from orrery.network.backends import PATHS, RING_SIZES, Backend
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,9}")
@@ -49,6 +50,12 @@ class Backing(StrEnum):
 
 CPU_MODEL = {Accel.KVM: "host", Accel.TCG: "qemu64"}
 """TCG emulates the plainest model fastest; `max` is for programs that need SSE4 or AVX."""
+DISK_CPU_MODEL = {Accel.KVM: "host", Accel.TCG: "max"}
+"""CentOS Stream 9 is compiled for x86-64-v2, and 10 for v3."""
+
+
+DATA_NODE = "data0"
+"""What the monitor calls a guest's further disk."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Nic:
         packed: Whether rings have the packed layout (virtio 1.1, 2.7), where both sides can.
         mrg_rxbuf: Whether a packet may span several receive buffers (virtio 1.1, 5.1.6.3.1).
         ring_size: Buffers of each ring; behind a tap those that send have 256 at most.
+        announces: Whether the guest itself says where it is after a move (guest announcement,
+            virtio 1.1, 5.1.6.5.4); without, QEMU or the switch says it in its place.
     """
 
     backend: Backend
@@ -74,6 +83,7 @@ class Nic:
     packed: bool = False
     mrg_rxbuf: bool = True
     ring_size: int = RING_SIZES[0]
+    announces: bool = True
 
     @property
     def vectors(self) -> int:
@@ -86,6 +96,7 @@ class Nic:
         device = f"virtio-net-pci,netdev=net0,mac={self.mac},mq={multi},vectors={self.vectors}"
         device += ",packed=on" if self.packed else ""
         device += "" if self.mrg_rxbuf else ",mrg_rxbuf=off"
+        device += "" if self.announces else ",guest_announce=off"
         device += self._sizes()
         words = ["-device", f"{device},romfile="]
         if self.backend is Backend.VHOST_USER:
@@ -121,6 +132,10 @@ class Machine:
         ssh_port: On 127.0.0.1 of the host, forwarded to the guest's 22; 0 for no such interface.
         keys: Folder with `id_ed25519.pub` and `host_key`.
         hugepages: Mount that guests' memory comes from with `Backing.HUGEPAGES`.
+        incoming: Whether it waits for a guest that moves here, instead of starting one.
+        disk: What it starts from instead of kernel and initrd; None for those.
+        data: Raw image of a further disk. QEMU locks it: of two that have it one may write, and one
+            that waits for a guest gets the lock with the guest. None for none.
     """
 
     name: str
@@ -138,6 +153,9 @@ class Machine:
     keys: Path | None = None
     hugepages: Path | None = None
     cpu_model: str = ""
+    incoming: bool = False
+    disk: Disk | None = None
+    data: Path | None = None
 
     @property
     def monitor(self) -> Path:
@@ -212,20 +230,31 @@ class Machine:
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         words += self._processor()
         words += self._memory()
-        words += ["-kernel", self.kernel, "-initrd", self.initrd]
-        words += ["-append", " ".join(BOOT_OPTIONS)]
+        words += self._boot()
         # The measured device comes first, so that it has the same place on the bus in every guest.
         words += self.nic.arguments() if self.nic else []
         words += self._channels()
         words += self._identity()
         words += self._people()
+        words += self.disk.arguments() if self.disk else []
+        words += self._data()
         words += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
         words += ["-device", "virtio-rng-pci,rng=rng0"]
+        # Where to listen is said later, when capabilities are set.
+        words += ["-incoming", "defer"] if self.incoming else []
         return words
+
+    def _boot(self) -> list[str | Path]:
+        if self.disk is not None:
+            # A guest's first interface is eth0 here as in the others.
+            return [*self.disk.boot("net.ifnames=0")]
+        options = " ".join(BOOT_OPTIONS)
+        return ["-kernel", self.kernel, "-initrd", self.initrd, "-append", options]
 
     def _processor(self) -> list[str]:
         accel = "tcg,thread=multi" if self.accel is Accel.TCG else "kvm"
-        model = self.cpu_model or CPU_MODEL[self.accel]
+        models = CPU_MODEL if self.disk is None else DISK_CPU_MODEL
+        model = self.cpu_model or models[self.accel]
         return ["-accel", accel, "-cpu", model, "-smp", str(self.cpus)]
 
     def _memory(self) -> list[str]:
@@ -249,6 +278,15 @@ class Machine:
             *["-device", "virtio-serial-pci"],
             *["-chardev", f"socket,id=agent0,path={self.agent},server=on,wait=off"],
             *["-device", f"virtserialport,chardev=agent0,name={AGENT_PORT}"],
+        ]
+
+    def _data(self) -> list[str]:
+        if self.data is None:
+            return []
+        file = f"file.driver=file,file.filename={self.data},file.locking=on"
+        return [
+            *["-blockdev", f"driver=raw,node-name={DATA_NODE},{file}"],
+            *["-device", f"virtio-blk-pci,drive={DATA_NODE}"],
         ]
 
     def _identity(self) -> list[str]:

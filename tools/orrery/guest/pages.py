@@ -22,6 +22,21 @@ def require(memory_mb: int, size_kb: int) -> None:
             f"--memory {memory_mb}: with huge pages of {size_kb} kB it has to be a multiple of "
             f"{size_kb // 1024} MB"
         )
+    free = available(size_kb)
+    if free < needed:
+        raise HostError(
+            f"huge pages of {size_kb} kB: {free} free, {needed} needed for "
+            f"{memory_mb} MB. Set hugepages_count and run ./lab up, stop a guest that has some, or "
+            "use --memory-backing memfd."
+        )
+
+
+def available(size_kb: int) -> int:
+    """Huge pages of a size that are nobody's.
+
+    Raises:
+        HostError: The host has none of that size.
+    """
     pool = POOLS / f"hugepages-{size_kb}kB"
     try:
         # Reserved pages are free still, and somebody's already.
@@ -31,9 +46,4 @@ def require(memory_mb: int, size_kb: int) -> None:
         )
     except OSError as error:
         raise HostError(f"{error.filename}: {error.strerror}. Run ./lab up.") from error
-    if free - reserved < needed:
-        raise HostError(
-            f"huge pages of {size_kb} kB: {free - reserved} free, {needed} needed for "
-            f"{memory_mb} MB. Set hugepages_count and run ./lab up, stop a guest that has some, or "
-            "use --memory-backing memfd."
-        )
+    return free - reserved

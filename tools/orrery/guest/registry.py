@@ -42,9 +42,12 @@ class Entry:
         packed: Whether packed rings were asked for.
         mrg_rxbuf: Whether a packet may span receive buffers.
         ring_size: Buffers of each ring.
+        announces: Whether the guest itself says where it is after a move.
         run: Of this start only; a later guest of the same name has another.
         starter: The process that starts it; of no meaning once it is ready, unless it is bound.
         bound: Whether it ends with its starter.
+        incoming: The guest that it waits for, which moves here; empty where it runs one.
+        image: Of its disk; empty for one that starts from memory.
         started: UTC, ISO 8601.
         boot_s: From QEMU's start until the guest was ready [s].
     """
@@ -67,10 +70,13 @@ class Entry:
     packed: bool = False
     mrg_rxbuf: bool = True
     ring_size: int = 256
+    announces: bool = True
     pid: int = 0
     run: str = ""
     starter: int = 0
     bound: bool = False
+    incoming: str = ""
+    image: str = ""
     ready: bool = False
     started: str = ""
     boot_s: float = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,25 +15,19 @@ from orrery.errors import GuestError, HostError, UsageError
 from orrery.lab.command import Lab, lab, lab_task, write_json
 from orrery.measure.scenario import Scenario
 from orrery.network.backends import GUEST_BACKENDS, PATHS, QUEUE_PAIRS, Backend
+from orrery.ssh import Login
 
 NO_BACKEND = "none"
 ALL = "all"
 ON_SWITCH = [backend for backend in GUEST_BACKENDS if PATHS[backend].on_switch]
 DEFAULT_WORK = "4000"
+DEFAULT_MEMORY_MB = 256
 SSH_ALIAS = "orrery-guest"
 """Name of the guests' host key in `known_hosts`."""
 
 
-def _guests(this: Lab) -> Any:
-    from orrery.guest.lifecycle import Guests
-
-    if os.geteuid() != 0:
-        raise HostError("guests, their taps and the switch belong to root: use sudo ./lab guest...")
-    return Guests(this.state(), say=lambda text: print(text, file=sys.stderr))
-
-
 def _say(text: str) -> None:
-    Console(highlight=False).print(text, soft_wrap=True)
+    Console(highlight=False).print(text, soft_wrap=True, markup=False)
 
 
 @lab_task(positional=["name"])
@@ -47,19 +40,24 @@ def start(
     backend: str = Backend.VHOST_USER.value,
     queues: str = "1",
     cpus: str = "2",
-    memory: str = "256",
+    memory: str = "",
     memory_backing: str = "memfd",
     vlan: str = "",
     accel: str = "",
+    image: str = "",
 ) -> None:
-    """Start a guest: ./lab guest.start a --backend vhost-user --queues 4."""
-    from orrery.guest import choose
+    """Start a guest: ./lab guest.start a --backend vhost-user --queues 4 --image debian-12."""
+    from orrery.guest import choose, disk
     from orrery.guest.machine import Backing
 
     if name == ALL:
         raise UsageError(f"guest name '{ALL}' stands for all guests: choose another")
     kind = params.choice("backend", backend, [*GUEST_BACKENDS, NO_BACKEND])
-    guests = _guests(lab(inventory, extra))
+    guests = lab(inventory, extra).guests()
+    default_mb = disk.DEFAULT_MEMORY_MB if image else DEFAULT_MEMORY_MB
+    found = disk.find(guests.state, image) if image else None
+    if found is not None and found.note:
+        _say(found.note)
     wish = choose.wish(
         guests,
         name or "",
@@ -67,9 +65,10 @@ def start(
         accel=params.choice("accel", accel, ["auto", "kvm", "tcg"]) if accel else "",
         queues=int(params.choice("queues", queues, map(str, QUEUE_PAIRS))),
         cpus=params.integer("cpus", cpus, low=1, high=64),
-        memory_mb=params.integer("memory", memory, low=128, high=1 << 20),
+        memory_mb=params.integer("memory", memory or str(default_mb), low=128, high=1 << 20),
         backing=Backing(params.choice("memory-backing", memory_backing, list(Backing))),
         vlan=params.integer("vlan", vlan, low=1, high=4094) if vlan else None,
+        image=found.image if found is not None else None,
     )
     entry = guests.start(wish)
     where = f"{entry.backend}, {entry.address}, " if entry.backend else ""
@@ -101,7 +100,7 @@ def stop(
     name: str | None = None,
 ) -> None:
     """Stop a guest, or all of them: ./lab guest.stop all."""
-    guests = _guests(lab(inventory, extra))
+    guests = lab(inventory, extra).guests()
     names = guests.stop_all() if name == ALL else [guests.stop(name or "").name]
     _say(f"stopped: {', '.join(names) or 'nothing ran'}")
     write_json(json, {"stopped": names})
@@ -117,25 +116,23 @@ def ssh(
     command: str = "",
 ) -> None:
     """Log in to a guest, or run --command in it."""
-    guests = _guests(lab(inventory, extra))
+    from orrery.guest import disk
+
+    guests = lab(inventory, extra).guests()
     entry = guests.registry.entry(name or "")
     if not entry.ssh_port:
         raise GuestError(f"guest {entry.name} has no interface for people")
     keys = Path(str(guests.state.facts["guest_image"]["keys"]))
-    options = {
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": str(keys / "known_hosts"),
-        "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": SSH_ALIAS,
-        "LogLevel": "ERROR",
-        "ConnectTimeout": "20",
-    }
-    argv: list[str | Path] = ["ssh", "-F", "none", "-i", keys / "id_ed25519"]
-    argv += ["-p", str(entry.ssh_port)]
-    for key, value in options.items():
-        argv += ["-o", f"{key}={value}"]
-    argv += ["root@127.0.0.1", *(["--", command] if command else [])]
-    code = shell.stream(argv, timeout_s=7 * 86400.0)
+    keys = disk.keys(guests.state) if entry.image else keys
+    login = Login(
+        address="127.0.0.1",
+        port=entry.ssh_port,
+        user="root",
+        key=keys / "id_ed25519",
+        known_hosts=keys / "known_hosts",
+        alias=SSH_ALIAS,
+    )
+    code = shell.stream(login.argv(command), timeout_s=7 * 86400.0)
     write_json(json, {"guest": entry.name, "code": code})
     if code != 0:
         raise GuestError(f"guest {entry.name}: ssh ended with code {code}")
@@ -153,7 +150,7 @@ def console(
     """Attach to a guest's serial console, Ctrl-] leaves (--log: print what it said)."""
     from orrery.guest.console import attach
 
-    guests = _guests(lab(inventory, extra))
+    guests = lab(inventory, extra).guests()
     entry = guests.registry.entry(name or "")
     folder = guests.registry.of(entry.name)
     said = (folder / "console.log").read_text(encoding="utf-8", errors="replace")
@@ -178,13 +175,16 @@ def queues(
     from orrery.guest import show
 
     this = lab(inventory, extra)
-    guests = _guests(this)
+    guests = this.guests()
     entry = guests.registry.entry(name or "")
     found = queue_pairs.look(guests, entry)
     show.queue_pairs(found)
     picture = this.settings.checkout / ".lab" / "pictures" / f"queues-{entry.name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    queue_pairs.draw(found, picture)
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        queue_pairs.draw(found, picture)
+    except OSError as error:
+        raise HostError(f"{picture}: cannot be written: {error.strerror}") from error
     print(f"picture: {picture}")
     write_json(json, {**found.as_mapping(), "picture": str(picture)})
 
@@ -208,7 +208,7 @@ def cpu(
         trials=params.integer("trials", trials, low=1, high=1000),
     )
     this = lab(inventory, extra)
-    guests = _guests(this)
+    guests = this.guests()
     verdict = accel.decide(guests)
     accels = [Accel.TCG] if verdict.answer == Accel.TCG else [Accel.KVM, Accel.TCG]
     _recorded(
@@ -241,7 +241,7 @@ def bench(
         backend=Backend(params.choice("backend", backend, ON_SWITCH)),
     )
     this = lab(inventory, extra)
-    guests = _guests(this)
+    guests = this.guests()
     accel = choose.accel_of(guests)
     _recorded(
         this,
@@ -265,13 +265,16 @@ def _recorded(
     """Measure with a bar, then show, save and hand over what came out."""
     from rich.progress import Progress
 
+    from orrery.lab.converge import exclusively
     from orrery.measure import host, record, show
 
     facts = this.state().facts
-    seen, started = host.describe(), record.begin()
-    with Progress(transient=True) as progress:
-        bar = progress.add_task("trials", total=steps)
-        figures = measure(lambda n: progress.advance(bar, n))
+    # Another measurement would be disturbed, or lose its switch.
+    with exclusively(this.settings, scenario.kind):
+        seen, started = host.describe(), record.begin()
+        with Progress(transient=True) as progress:
+            bar = progress.add_task("trials", total=steps)
+            figures = measure(lambda n: progress.advance(bar, n))
     summary = {**figures.summary(), **more}
     made = record.make(
         scenario,

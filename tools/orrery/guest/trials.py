@@ -35,16 +35,18 @@ class Verdict:
 class Trials:
     """Verdicts of one lab since the host was booted.
 
+    Args of the constructor: `image_id`, of what is started in trials where that is no guest.
+
     Attributes:
         path: `/run/<lab_name>/trials.json`.
     """
 
-    def __init__(self, state: LabState, path: Path | None = None) -> None:
+    def __init__(self, state: LabState, path: Path | None = None, image_id: str = "") -> None:
         self.path = path or Path("/run") / state.lab_name / "trials.json"
         self._made_with = {
             "boot": BOOT_ID.read_text(encoding="utf-8").strip(),
             "qemu": str(part(state, "qemu")["version"]),
-            "image": str(part(state, "guest_image")["id"]),
+            "image": image_id or str(part(state, "guest_image")["id"]),
         }
 
     def known(self, name: str) -> Verdict | None:

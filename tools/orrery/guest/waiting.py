@@ -15,12 +15,15 @@ from orrery.guest.machine import Accel
 from orrery.measure.cpu import process_seconds
 
 READY_TIMEOUT_S = {Accel.KVM: 30.0, Accel.TCG: 90.0}
+DISK_READY_TIMEOUT_S = {Accel.KVM: 120.0, Accel.TCG: 600.0}
 POLL_S = 0.02
 LOG_LINES = 8
 CRASHES = (-signal.SIGABRT, -signal.SIGSEGV)
 """How a fault of QEMU ends it. KILL is what a host without memory sends, and no fault."""
 
 IDLE_WINDOW_S = 10.0
+DISK_IDLE_WINDOW_S = 60.0
+"""A system that starts from a disk waits for devices and addresses on its way."""
 IDLE_SHARE = 0.05
 """A guest on its way that uses less of one CPU over that window waits for what never comes."""
 
@@ -62,12 +65,14 @@ class Waiting:
 
     Attributes:
         folder: Its run files.
+        disk: Whether it starts from a disk.
     """
 
     name: str
     accel: Accel
     folder: Path
     process: shell.Process
+    disk: bool = False
 
     def until_ready(self, limit_s: float, hopeless: Judge) -> None:
         """Wait until the guest says that it is ready.
@@ -76,7 +81,9 @@ class Waiting:
             CrashError: QEMU ended by a fault of its own, or the guest stands still under TCG.
             GuestError: QEMU ended, it took too long, or is hopeless.
         """
-        standstill = Standstill(IDLE_WINDOW_S, time.monotonic())
+        window_s = DISK_IDLE_WINDOW_S if self.disk else IDLE_WINDOW_S
+        usual_s = DISK_READY_TIMEOUT_S if self.disk else READY_TIMEOUT_S
+        standstill = Standstill(window_s, time.monotonic())
 
         def ready() -> bool:
             reason = hopeless((self.folder / "qemu.log").read_text(errors="replace"))
@@ -93,7 +100,7 @@ class Waiting:
                 )
             return False
 
-        self.until(ready, limit_s or READY_TIMEOUT_S[self.accel], "the guest is not ready")
+        self.until(ready, limit_s or usual_s[self.accel], "the guest is not ready")
 
     def until(
         self, done: Callable[[], bool], timeout_s: float, otherwise: str, *, poll_s: float = POLL_S

@@ -44,6 +44,9 @@ FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
     "ovs": HostError,
     "testpmd": HostError,
     "guests": GuestError,
+    "vm": GuestError,
+    "preload": HostError,
+    "vm_forward": GuestError,
     "base_image": FunctionError,
     "container_image": FunctionError,
     "whisk_embedded": FunctionError,
@@ -53,7 +56,7 @@ FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
 }
 """Ansible's own exit codes are never passed on; the role that failed decides."""
 
-VERIFY_PLAY = "Verify the lab"
+VERIFY_PLAYS = "Verify the lab"
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ def _opened(path: Path) -> TextIO:
 
 
 def _become(settings: Settings) -> list[str]:
-    if os.geteuid() == 0 or settings.inventory.resolve() != _local_inventory(settings):
+    here = settings.in_vm or settings.inventory.resolve() == _local_inventory(settings)
+    if os.geteuid() == 0 or not here:
         return []
     try:
         if shell.run(["sudo", "-n", "true"], timeout_s=20, check=False).returncode == 0:
@@ -187,6 +191,6 @@ def error_for(name: str, code: int, data: Mapping[str, Any]) -> OrreryError:
     first = failures[0]
     where = f"{first['role']}: {first['task']}" if first["role"] else first["task"]
     text = f"{where}\n{first['message']}"
-    if first["play"] == VERIFY_PLAY:
+    if first["play"].startswith(VERIFY_PLAYS):
         return VerifyError(text)
     return FAILED_ROLE_ERROR.get(first["role"], HostError)(text)

@@ -23,6 +23,7 @@ FAST_FOLDERS = ("tests/unit", "tests/templates", "tests/contracts")
 # Ansible keeps one core busy at most, so these two go side by side; what they make has other names.
 ROLE_FOLDERS = ("tests/roles",)
 LAB_FOLDERS = ("tests/integration",)
+SMOKE_FOLDERS = ("tests/smoke",)
 FAST_MARKERS = "not root and not docker and not lab and not disposable"
 NO_TESTS_COLLECTED = 5
 
@@ -96,6 +97,20 @@ def run(checkout: Path, *, fast: bool, disposable: bool, only: str = "") -> dict
     if only:
         _print(console, results[-1])
     return _conclude(console, results, time.monotonic() - began)
+
+
+def smoke(checkout: Path) -> dict[str, int]:
+    """Make a lab inside a VM, use it and take it down; returns passed, failed, skipped.
+
+    Raises:
+        VerifyError: Something failed; what was printed is in .lab/smoke.
+    """
+    console = Console(highlight=False)
+    began = time.monotonic()
+    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0)
+    _print(console, result)
+    console.print("what each step printed: .lab/smoke")
+    return _conclude(console, [result], time.monotonic() - began)
 
 
 def _host_tests(checkout: Path, console: Console, disposable: bool) -> list[Result]:

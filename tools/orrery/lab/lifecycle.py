@@ -12,6 +12,7 @@ from rich.console import Console
 from orrery.errors import UsageError
 from orrery.lab import converge
 from orrery.lab.settings import Settings
+from orrery.state import LabState
 
 PARTS = ("serverless", "virtualisation")
 
@@ -29,6 +30,9 @@ def up(settings: Settings, *, check: bool, diff: bool, only: str) -> dict[str, A
         if only not in PARTS:
             raise UsageError(f"--only takes one of {', '.join(PARTS)}, not '{only}'")
         options += ["--tags", f"host,{only}"]
+    if check and settings.in_vm and not _vm_is_known(settings):
+        print("The VM is not there yet: only what would be done on this machine can be shown.")
+        options += ["--limit", "vm_hosts"]
     began = time.monotonic()
     with converge.exclusively(settings, "up"):
         result = converge.playbook(settings, "site.yml", *options)
@@ -75,6 +79,10 @@ def down(settings: Settings, *, purge: bool) -> dict[str, Any]:
     return {"changed": result.changed, "failed": result.failed, "seconds": result.seconds}
 
 
+def _vm_is_known(settings: Settings) -> bool:
+    return settings.state_file.exists() and "vm" in settings.state().facts
+
+
 def _summarise(settings: Settings, changed: int, seconds: float) -> None:
     state = settings.state()
     console = Console(highlight=False)
@@ -84,11 +92,20 @@ def _summarise(settings: Settings, changed: int, seconds: float) -> None:
     for name in ("verified_guests", "verified_digits"):
         if name in state.facts:
             console.print(f"  {state.facts[name]}")
+    console.print("\nTry:  " + "\n      ".join(_tries(settings, state)))
+
+
+def _tries(settings: Settings, state: LabState) -> list[str]:
+    """Commands that a user may want next, as they have to be typed."""
     sudo = "" if os.geteuid() == 0 else "sudo "
-    tries = ["./lab status        ./lab test --fast        ./lab down"]
-    if "ovs" in state.facts:
-        tries.insert(0, f"{sudo}./lab guest.start a --queues 2")
+    where = f" -i {os.path.relpath(settings.inventory)}" if settings.in_vm else ""
+    tries = []
     if "files_url" in state.facts:
         url = f"{state.facts['files_url']}/mnist/digits/7.png"
-        tries.insert(0, f"{sudo}./lab mnist.classify --url {url}")
-    console.print("\nTry:  " + "\n      ".join(tries))
+        tries.append(f"{sudo}./lab mnist.classify{where} --url {url}")
+    if settings.in_vm:
+        tries += [f"{sudo}./lab ssh        {sudo}./lab console"]
+    elif "ovs" in state.facts:
+        tries += [f"{sudo}./lab guest.start a --queues 2", f"{sudo}./lab bench"]
+    fast = [] if settings.in_vm else ["./lab test --fast"]
+    return [*tries, "        ".join([f"./lab status{where}", *fast, f"./lab down{where}"])]

@@ -28,12 +28,14 @@ class Settings:
     Attributes:
         inventory: Folder or file given to Ansible.
         extra: Arguments of `-e` for ansible-playbook, `lab.local.yml` first.
+        in_vm: Whether the lab lives in a VM that this machine runs.
     """
 
     checkout: Path
     lab_name: str
     inventory: Path
     extra: tuple[str, ...]
+    in_vm: bool = False
 
     @property
     def state_file(self) -> StateFile:
@@ -86,7 +88,7 @@ def load(inventory: str, extra: Sequence[str], checkout: Path = CHECKOUT) -> Set
         raise ConfigurationError(
             f"lab_name: '{name}' found; needed is a small letter, then up to eleven of a-z, 0-9, -"
         )
-    return Settings(checkout, name, chosen.absolute(), tuple(arguments))
+    return Settings(checkout, name, chosen.absolute(), tuple(arguments), _has_vms(chosen))
 
 
 def _one_extra(text: str) -> Mapping[str, Any]:
@@ -99,13 +101,24 @@ def _one_extra(text: str) -> Mapping[str, Any]:
 
 
 def _inventory_variables(inventory: Path) -> Mapping[str, Any]:
+    """Variables of all groups; those of `all` come first, as they do in Ansible."""
     folder = inventory if inventory.is_dir() else inventory.parent
+    everywhere = [folder / "group_vars" / "all.yml", *sorted(folder.glob("group_vars/all/*.yml"))]
+    others = [*sorted(folder.glob("group_vars/*.yml")), *sorted(folder.glob("group_vars/*/*.yml"))]
     found: dict[str, Any] = {}
-    places = [folder / "group_vars" / "all.yml", *sorted(folder.glob("group_vars/all/*.yml"))]
-    for place in places:
+    for place in dict.fromkeys([*everywhere, *others]):
         if place.is_file():
             found.update(_read_yaml(place))
     return found
+
+
+def _has_vms(inventory: Path) -> bool:
+    """Whether the inventory's group `vms` has a host."""
+    place = inventory / "hosts.yml" if inventory.is_dir() else inventory
+    if place.suffix not in (".yml", ".yaml") or not place.is_file():
+        return False
+    group = _read_yaml(place).get("vms")
+    return bool(isinstance(group, dict) and group.get("hosts"))
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

@@ -109,6 +109,13 @@ def test(
     write_json(json, gates.run(CHECKOUT, fast=fast, disposable=disposable_host, only=only))
 
 
+@lab_task
+def smoke(c: Any, inventory: str = "", extra: Sequence[str] = (), json: str = "") -> None:
+    """Make a lab inside a VM, use it, reboot it, take it down."""
+    lab(inventory, extra)
+    write_json(json, gates.smoke(CHECKOUT))
+
+
 @lab_task(positional=["shell"])
 def completion(
     c: Any,

@@ -64,13 +64,13 @@ def fetch(url: str, partial: Path, *, limits: Limits, network: Network) -> bool:
         DownloadError: It failed; what arrived stays in `partial` for the next time, except where
             it exceeds the limit.
     """
-    opener = _opener(network)
+    site = opener(network)
     deadline = time.monotonic() + limits.total_s
     resumed = False
     for attempt in range(1, limits.attempts + 1):
         have = partial.stat().st_size if partial.exists() else 0
         try:
-            resumed = _attempt(opener, url, partial, limits, deadline)
+            resumed = _attempt(site, url, partial, limits, deadline)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
@@ -86,7 +86,12 @@ def fetch(url: str, partial: Path, *, limits: Limits, network: Network) -> bool:
     raise DownloadError(f"{url}: the server refuses every range of the file")
 
 
-def _opener(network: Network) -> urllib.request.OpenerDirector:
+def opener(network: Network) -> urllib.request.OpenerDirector:
+    """What opens URLs by these settings.
+
+    Raises:
+        DownloadError: The file of certificates is none.
+    """
     context = ssl.create_default_context()
     if network.ca_bundle:
         try:
@@ -100,18 +105,18 @@ def _opener(network: Network) -> urllib.request.OpenerDirector:
 
 
 def _attempt(
-    opener: urllib.request.OpenerDirector,
+    site: urllib.request.OpenerDirector,
     url: str,
     partial: Path,
     limits: Limits,
     deadline: float,
 ) -> bool:
     have = partial.stat().st_size if partial.exists() else 0
-    # The URL is http or https: `orrery.mnist.data` asks nothing else of this module.
+    # The URL is http or https: callers ask nothing else of this module.
     request = urllib.request.Request(url, headers={"User-Agent": "orrery"})  # noqa: S310
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with opener.open(request, timeout=limits.idle_s) as answer:
+    with site.open(request, timeout=limits.idle_s) as answer:
         resumed = bool(have) and _continues(answer, have)
         written = have if resumed else 0
         length = answer.headers.get("Content-Length", "")

@@ -1,10 +1,11 @@
-"""Keys of one lab: the one that people come in with, and the one that its guests show."""
+"""Keys of one lab: the one that people come in with, and the one that its machines show."""
 
 from __future__ import annotations
 
 import base64
 import struct
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from orrery import shell
@@ -19,8 +20,32 @@ KEYGEN_TIMEOUT_S = 20
 MODES = {"id_ed25519": 0o600, "id_ed25519.pub": 0o600, "host_key": 0o600, "known_hosts": 0o600}
 
 
-def ensure(folder: Path, lab_name: str, *, check: bool) -> bool:
+@dataclass(frozen=True)
+class Style:
+    """How the keys of one kind of machine look.
+
+    Attributes:
+        what: For messages and the keys' comments, `guest`.
+        alias: Name of the machine in `known_hosts`.
+        dropbear: Whether the host key has dropbear's format; OpenSSH's otherwise.
+    """
+
+    what: str
+    alias: str
+    dropbear: bool
+
+
+GUESTS = Style("guest", HOST_ALIAS, dropbear=True)
+
+
+def ensure(folder: Path, lab_name: str, *, check: bool, style: Style = GUESTS) -> bool:
     """Have both keys; what is there is never replaced.
+
+    Args:
+        folder: Theirs.
+        lab_name: Named in the keys.
+        check: Whether nothing is made.
+        style: Of the machine that they are for.
 
     Returns:
         Whether something was made, or would be.
@@ -34,8 +59,8 @@ def ensure(folder: Path, lab_name: str, *, check: bool) -> bool:
         if (private in there) != (public in there):
             found, missing = (private, public) if private in there else (public, private)
             raise HostError(
-                f"guest keys: {folder / found} is there without {missing}. Put that back, or "
-                "remove both; guests that run know the old ones only."
+                f"{style.what} keys: {folder / found} is there without {missing}. Put that back, "
+                f"or remove both; a {style.what} that runs knows the old ones only."
             )
     new = [private for private, _ in pairs if private not in there]
     loose = [
@@ -50,23 +75,24 @@ def ensure(folder: Path, lab_name: str, *, check: bool) -> bool:
     for path in loose:
         path.chmod(MODES.get(path.name, 0o700))
     for private in new:
-        _generate(folder, private, lab_name)
+        _generate(folder, private, lab_name, style)
     return bool(new or loose)
 
 
-def _generate(folder: Path, private: str, lab_name: str) -> None:
-    why = "the lab makes keys for its guests"
+def _generate(folder: Path, private: str, lab_name: str, style: Style) -> None:
+    why = f"the lab makes keys for its {style.what}s"
     MissingProgramError.look_for(KEYGEN, KEYGEN_PACKAGES, why)
     # A folder beside: keys are there whole or not at all.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
         made = Path(name) / "key"
-        argv = [KEYGEN, "-q", "-t", "ed25519", "-N", "", "-C", f"{lab_name} guests"]
+        argv = [KEYGEN, "-q", "-t", "ed25519", "-N", "", "-C", f"{lab_name} {style.what}s"]
         shell.run([*argv, "-f", made], timeout_s=KEYGEN_TIMEOUT_S)
         public = made.with_suffix(".pub")
         if private == "host_key":
-            made.write_bytes(dropbear_key(made.read_text(encoding="ascii")))
+            if style.dropbear:
+                made.write_bytes(dropbear_key(made.read_text(encoding="ascii")))
             kind, key, *_ = public.read_text(encoding="ascii").split()
-            public.write_text(f"{HOST_ALIAS} {kind} {key}\n", encoding="ascii")
+            public.write_text(f"{style.alias} {kind} {key}\n", encoding="ascii")
         names = {"host_key": "known_hosts"}
         for path, target in ((public, names.get(private, f"{private}.pub")), (made, private)):
             path.chmod(MODES[target])

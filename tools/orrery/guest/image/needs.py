@@ -14,10 +14,12 @@ class MissingProgramError(HostError):
         packages: Packages of the distribution that have it.
     """
 
-    def __init__(self, what: str, packages: tuple[str, ...], why: str) -> None:
+    def __init__(
+        self, what: str, packages: tuple[str, ...], why: str, subject: str = "guest image"
+    ) -> None:
         self.packages = packages
         super().__init__(
-            f"guest image: {what} is not there, and is needed because {why}. "
+            f"{subject}: {what} is not there, and is needed because {why}. "
             f"Install {' '.join(packages)}."
         )
 

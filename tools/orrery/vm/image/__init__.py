@@ -1,0 +1,1 @@
+"""Images that VMs and disk guests start from: downloaded and verified, or bootstrapped."""
