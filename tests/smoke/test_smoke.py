@@ -161,7 +161,7 @@ def test_the_next_up_heals_it(lab: Lab, artifacts: Path, checkout: Path) -> None
     result = lab.json("up", timeout_s=UP_TIMEOUT_S)
     assert result["changed"] > 0
     assert "10 of 10 digits right, 10 of 10 inverted" in result["output"]
-    assert "vhost-user ports get their memory pool" in result["output"]
+    assert "ports of DPDK get their memory pool" in result["output"]
     (artifacts / "vm.json").write_text(json.dumps(fact(checkout), indent=2), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The role vm, up to where a VM would start; what runs is tests/integration/vm's."""
+"""The role vm, up to where a VM would start; what runs is tests/smoke/vm's."""
 
 from __future__ import annotations
 

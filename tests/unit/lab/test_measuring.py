@@ -33,6 +33,16 @@ def test_a_request_to_end_is_an_interruption_also_for_what_waits(number: signal.
     assert signal.getsignal(number) is before
 
 
+def test_a_request_to_end_is_heard_in_the_background_too() -> None:
+    """A shell starts background jobs with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), measuring.interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_run_that_is_broken_off_says_how_to_go_on(tmp_path: Path) -> None:
     out = io.StringIO()
     console = Console(file=out, width=200)

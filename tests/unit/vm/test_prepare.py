@@ -24,8 +24,8 @@ STATE = LabState(
 )
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("qemu-img", "ssh-keygen", "xorriso"))),
-    reason="qemu-img, ssh-keygen and xorriso are needed: run ./lab up first",
+    not all(map(shutil.which, ("qemu-img", "ssh-keygen"))),
+    reason="qemu-img and ssh-keygen are needed: run ./lab up first",
 )
 
 

@@ -109,8 +109,16 @@ def duration(seconds: float) -> str:
 
 
 def _as_interrupt(number: int, frame: object) -> None:
-    """Pass a signal on as Ctrl-C, which asyncio ends its work for in good order."""
+    """Pass a signal on as Ctrl-C, which asyncio ends its work for in good order.
+
+    A shell starts what stands in the background with Ctrl-C ignored; it ends by an exception then.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C is ignored.
+    """
     del number, frame
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

@@ -1,36 +1,42 @@
-"""What `up` promises of a datapath on which no guest runs: ports, a memory pool, a clean log."""
+"""What `up` promises of a datapath on which no guest runs: a port, its memory, a clean log."""
 
 from __future__ import annotations
 
 from orrery.errors import VerifyError
 from orrery.network.switch import Switch
 
-PORT = "vh-verify"
+PORT = "verify-null"
+DEVICE = "net_null0,no-rx=1"
+"""DPDK's device without hardware, which receives nothing by itself."""
 
 
 def ports(switch: Switch, bridge: str) -> str:
-    """Add a vhost-user port, look for its memory pool, and remove it; a sentence says what held.
+    """Add a port of DPDK, look whether it gets memory for packets, and remove it.
 
-    A port of vhost-user gets its pool when it is made, before any guest connects. Open vSwitch
-    shows a port without one as any other, so it is asked for by name.
+    A port of vhost-user gets its pool only when a guest connects, and Open vSwitch 3.1 ends when it
+    is asked for the pool of a port without one; so the port is one that needs no guest.
+
+    Returns:
+        A sentence that says what held.
 
     Raises:
-        VerifyError: The pool is not there, or the log holds errors.
+        VerifyError: The port does not work, there is no pool, or the log holds errors.
         HostError: The switch does not answer or does not take the port.
     """
     switch.remove_port(PORT)
-    socket = switch.vhost_dir / "verify.sock"
-    options = {"vhost-server-path": str(socket)}
-    switch.add_port(bridge, PORT, kind="dpdkvhostuserclient", options=options)
+    switch.add_port(bridge, PORT, kind="dpdk", options={"dpdk-devargs": f'"{DEVICE}"'})
     try:
-        pool = switch.appctl("netdev-dpdk/get-mempool-info", PORT)
-        if "mempool <" not in pool:
+        link = switch.link(PORT)
+        pools = switch.appctl("netdev-dpdk/get-mempool-info")
+        if link != "up" or "mempool <" not in pools:
             raise VerifyError(
-                f"port {PORT} on {bridge} has no memory pool, so no packet can pass{switch.why()}"
+                f"port {PORT} on {bridge} is {link or 'without a link'}, with "
+                f"{'a' if 'mempool <' in pools else 'no'} memory pool: no packet can pass"
+                f"{switch.why()}"
             )
     finally:
         switch.remove_port(PORT)
     errors = switch.errors()
     if errors:
         raise VerifyError(f"Open vSwitch reported errors since it was started:\n{errors[0]}")
-    return "vhost-user ports get their memory pool and the switch reports no error"
+    return "ports of DPDK get their memory pool and the switch reports no error"

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pycdlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from orrery import shell
 from orrery.errors import ConfigurationError
 from orrery.packages import mirror
 from orrery.packages.store import write as write_file
-from orrery.vm.image.needs import XORRISO
 
 LABEL = "CIDATA"
 """Name of the volume that cloud-init looks for."""
 ISO = "seed.iso"
 TEXTS = ("user-data", "meta-data", "network-config")
-ISO_TIMEOUT_S = 60
 QUERY_TIMEOUT_S = 60
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.+?\n-----END CERTIFICATE-----", re.DOTALL)
 APT_SYSTEMS = {"debian": "main", "ubuntu": "main universe"}
@@ -128,8 +127,7 @@ def write(seed: Seed, templates: Path, folder: Path, *, check: bool = False) -> 
 
     Raises:
         ConfigurationError: Something in the seed is wrong, or a template is.
-        MissingProgramError: xorriso is not there.
-        CommandError: The image cannot be made.
+        OSError: The image cannot be written.
     """
     texts = render(seed, templates)
     iso = folder / ISO
@@ -137,16 +135,13 @@ def write(seed: Seed, templates: Path, folder: Path, *, check: bool = False) -> 
         return Written(iso, False)
     if check:
         return Written(iso, True)
-    XORRISO.look_for()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
         work = Path(name)
         for file, text in texts.items():
             write_file(work / file, text.encode(), 0o600)
-        argv = ["xorriso", "-as", "mkisofs", "-quiet", "-volid", LABEL, "-joliet", "-rational-rock"]
-        argv += ["-output", str(work / ISO), *(str(work / file) for file in TEXTS)]
-        shell.run(argv, timeout_s=ISO_TIMEOUT_S)
+        _burn([work / file for file in texts], work / ISO)
         (work / ISO).chmod(0o600)
         # The texts come last: without the image of the same seed they are not taken for whole.
         iso.unlink(missing_ok=True)
@@ -154,6 +149,23 @@ def write(seed: Seed, templates: Path, folder: Path, *, check: bool = False) -> 
             (work / file).replace(folder / file)
         (work / ISO).replace(iso)
     return Written(iso, True)
+
+
+def _burn(files: Sequence[Path], target: Path) -> None:
+    """Write an ISO 9660 image whose names are as long as Joliet and Rock Ridge have them."""
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
+    try:
+        for number, path in enumerate(files):
+            iso.add_file(
+                str(path),
+                iso_path=f"/SEED{number}.;1",
+                rr_name=path.name,
+                joliet_path=f"/{path.name}",
+            )
+        iso.write(str(target))
+    finally:
+        iso.close()
 
 
 def render(seed: Seed, templates: Path) -> dict[str, str]:

@@ -34,7 +34,6 @@ class Program:
 MMDEBSTRAP = Program("mmdebstrap", "mmdebstrap", "a system is put together from packages")
 MKE2FS = Program("mke2fs", "e2fsprogs", "it goes into a file system")
 QEMU_IMG = Program("qemu-img", "qemu-utils", "disks are made")
-XORRISO = Program("xorriso", "xorriso", "cloud-init reads its seed from an ISO image")
 GPG = Program("gpg", "gnupg", "signatures are checked")
 ZSTD = Program("zstd", "zstd", "the distribution packs its kernel with it")
 

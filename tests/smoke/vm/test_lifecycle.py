@@ -17,7 +17,7 @@ from orrery.guest.registry import await_end
 from orrery.vm import prepare, ready, seed
 from orrery.vm.running import running
 from orrery.vm.wish import Wish
-from tests.integration.vm.conftest import Make, Supervised
+from tests.smoke.vm.conftest import Make, Supervised
 from tests.support import vm
 
 # A boot under TCG is 40 s where the machine is idle, and each test has one.

@@ -14,7 +14,7 @@ from orrery.errors import ConfigurationError
 from orrery.vm import domain
 from orrery.vm.libvirt import Libvirt, ensure
 from orrery.vm.spec import Driver, VmSpec
-from tests.integration.vm.conftest import Make, Supervised
+from tests.smoke.vm.conftest import Make, Supervised
 from tests.support import vm
 from tests.support.private_libvirt import PrivateLibvirt
 
