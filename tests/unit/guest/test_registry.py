@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_only_processes_with_the_marks_of_this_lab_are_ours(guests: Registry) ->
     ours = shell.start(words, env={registry.LAB_MARK: "t-reg", registry.GUEST_MARK: "a"})
     theirs = shell.start(words, env={registry.LAB_MARK: "t-other", registry.GUEST_MARK: "a"})
     try:
+        # A program that was just started has no environment for a moment.
+        end = time.monotonic() + 5
+        while not guests.processes() and time.monotonic() < end:
+            time.sleep(0.01)
         assert guests.processes() == {ours.pid: "a"}
         guests.end_processes("a")
         assert ours.wait(5) < 0
