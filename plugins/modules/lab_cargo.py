@@ -126,11 +126,11 @@ def is_content(path: Path) -> bool:
 
 
 def key_of(found: dict[str, Path]) -> str:
-    """Twelve hexadecimal digits over names, sizes and times."""
+    """Twelve hexadecimal digits over names, sizes and times; archives hold whole seconds."""
     digest = hashlib.sha256()
     for name, path in sorted(found.items()):
         seen = path.lstat()
-        digest.update(f"{name}\0{seen.st_size}\0{seen.st_mtime_ns}\0".encode())
+        digest.update(f"{name}\0{seen.st_size}\0{int(seen.st_mtime)}\0".encode())
     return digest.hexdigest()[:12]
 
 
