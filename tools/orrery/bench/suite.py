@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar
-
-import jsonschema
-import yaml
 
 from orrery.errors import ConfigurationError
 from orrery.measure import parameters
 from orrery.measure.scenario import Scenario
+from orrery.measure.shelf import Shelf
 from orrery.measure.stats import TOLERANCE, TRIALS_NEEDED
 from orrery.network import traffic
 from orrery.network.scenario import NetScenario
 
-STANDARD = "standard"
-SUFFIX = ".yml"
+SHELF = Shelf("orrery.bench", "suite")
 Values = Mapping[str, Any]
 
 
@@ -85,11 +78,8 @@ class SuiteScenario(Scenario):
 
 
 def names() -> list[str]:
-    """Suites that come along: the standard one, then the others by the alphabet."""
-    folder = resources.files("orrery.bench").joinpath("suites")
-    files = (one.name for one in folder.iterdir())
-    found = [name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)]
-    return sorted(found, key=lambda name: (name != STANDARD, name))
+    """Suites that come along, the standard one first."""
+    return SHELF.names()
 
 
 def load(name: str) -> Suite:
@@ -98,19 +88,7 @@ def load(name: str) -> Suite:
     Raises:
         ConfigurationError: There is none, or something in it is wrong.
     """
-    if name in names():
-        text = resources.files("orrery.bench").joinpath("suites", name + SUFFIX).read_text("utf-8")
-        return parse(text, name)
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ConfigurationError(
-            f"there is no suite '{name}', and no such file. Suites: {', '.join(names())}; "
-            "or the path of a file of your own."
-        )
-    try:
-        return parse(path.read_text(encoding="utf-8"), path.stem)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    return parse(*SHELF.find(name))
 
 
 def parse(text: str, name: str) -> Suite:
@@ -119,14 +97,7 @@ def parse(text: str, name: str) -> Suite:
     Raises:
         ConfigurationError: The place that is wrong, and why.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"suite {name}: no YAML: {error}") from error
-    faults = sorted(_validator().iter_errors(data), key=lambda found: found.json_path)
-    if faults:
-        where = faults[0].json_path
-        raise ConfigurationError(f"suite {name}: {where}: {faults[0].message}")
+    data = SHELF.read(text, name)
     common = {"seconds": data["seconds"]} if "seconds" in data else {}
     groups = tuple(_group(name, entry, common) for entry in data["groups"])
     known: set[str] = set()
@@ -225,9 +196,3 @@ def _matches(scenario: NetScenario, wanted: Values) -> bool:
 
 def _rest(scenario: NetScenario, free: set[str]) -> dict[str, Any]:
     return {key: value for key, value in scenario.parameters().items() if key not in free}
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    text = resources.files("orrery.bench").joinpath("suite.schema.json").read_text("utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar
-
-import jsonschema
-import yaml
 
 from orrery.drill import felt
 from orrery.drill.scenario import DrillScenario
 from orrery.errors import ConfigurationError
 from orrery.measure import parameters
 from orrery.measure.scenario import Scenario
+from orrery.measure.shelf import Shelf
 
-STANDARD = "standard"
-SUFFIX = ".yml"
+SHELF = Shelf("orrery.drill", "drill")
 MOVES = 10
 METRICS = ("qemu_downtime", "guest_gap", "network_gap", "lost_packets")
 """What a table shows where a group does not say."""
@@ -77,10 +70,7 @@ def with_moves(suite: Suite, moves: int) -> Suite:
 
 def names() -> list[str]:
     """Suites that come along, the standard one first."""
-    folder = resources.files("orrery.drill").joinpath("suites")
-    files = (one.name for one in folder.iterdir())
-    found = [name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)]
-    return sorted(found, key=lambda name: (name != STANDARD, name))
+    return SHELF.names()
 
 
 def load(name: str) -> Suite:
@@ -89,19 +79,7 @@ def load(name: str) -> Suite:
     Raises:
         ConfigurationError: There is none, or something in it is wrong.
     """
-    if name in names():
-        text = resources.files("orrery.drill").joinpath("suites", name + SUFFIX).read_text("utf-8")
-        return parse(text, name)
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ConfigurationError(
-            f"there is no drill '{name}', and no such file. Drills: {', '.join(names())}; "
-            "or the path of a file of your own."
-        )
-    try:
-        return parse(path.read_text(encoding="utf-8"), path.stem)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    return parse(*SHELF.find(name))
 
 
 def parse(text: str, name: str) -> Suite:
@@ -110,13 +88,7 @@ def parse(text: str, name: str) -> Suite:
     Raises:
         ConfigurationError: The place that is wrong, and why.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"drill {name}: no YAML: {error}") from error
-    faults = sorted(_validator().iter_errors(data), key=lambda found: found.json_path)
-    if faults:
-        raise ConfigurationError(f"drill {name}: {faults[0].json_path}: {faults[0].message}")
+    data = SHELF.read(text, name)
     suite = Suite(
         name=name,
         about=" ".join(data["about"].split()),
@@ -159,9 +131,3 @@ def _scenario(values: Mapping[str, Any], where: str) -> DrillScenario:
     scenario = DrillScenario(**parameters.typed(DrillScenario, values, where))
     scenario.check()
     return scenario
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    text = resources.files("orrery.drill").joinpath("suite.schema.json").read_text("utf-8")
-    return jsonschema.Draft202012Validator(json.loads(text))
