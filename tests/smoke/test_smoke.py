@@ -80,7 +80,7 @@ class Lab:
 
     def inside(self, command: str, timeout_s: float = TASK_TIMEOUT_S) -> str:
         """Run a command in the VM; what it printed."""
-        return self.run("ssh", command, timeout_s=timeout_s)
+        return self.run("ssh", "--command", command, timeout_s=timeout_s)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_everything_comes_back_by_itself_after_a_reboot(lab: Lab) -> None:
     while True:
         done = shell.run(lab.argv("verify"), timeout_s=600, cwd=lab.checkout, check=False)
         after = shell.run(
-            lab.argv("ssh", "cat /proc/sys/kernel/random/boot_id"),
+            lab.argv("ssh", "--command", "cat /proc/sys/kernel/random/boot_id"),
             timeout_s=120,
             cwd=lab.checkout,
             check=False,
