@@ -45,6 +45,13 @@ PROMPT = "testpmd>"
 FOLDER, LOADER = "dpdk", "ld-linux-x86-64.so.2"
 """Folder in the guest, and what starts a program with the libraries in it."""
 
+TELL = f"""
+prompts() {{{{ grep -o '{PROMPT}' {LOG} | wc -l; }}}}
+before=$(prompts) && echo {{word}} >{COMMANDS} || exit 1
+until [ "$(prompts)" -gt "$before" ]; do sleep 0.05; done
+"""
+"""Tells testpmd a word, and waits until it has done it."""
+
 # The root of an initial file system is open to all, and DPDK loads no driver from below such one.
 SETUP = f"""
 chmod 755 / && modprobe uio_pci_generic &&
@@ -201,14 +208,16 @@ class GuestWiring(wiring.Wiring):
         Raises:
             GuestError: It does not answer.
         """
-        self._in_guest(f"echo start >{COMMANDS}")
+        # testpmd throws away what came in before it forwards: packets that are sent too early are
+        # gone, and with them all that circulates.
+        self._in_guest(TELL.format(word="start"))
         try:
             yield
         except BaseException:
             with contextlib.suppress(OrreryError):
-                self._in_guest(f"echo stop >{COMMANDS}")
+                self._in_guest(TELL.format(word="stop"))
             raise
-        self._in_guest(f"echo stop >{COMMANDS}")
+        self._in_guest(TELL.format(word="stop"))
 
     def read_back(self) -> dict[str, str]:
         """How the guest's rings are, as the switch took them; nothing for a tap."""
