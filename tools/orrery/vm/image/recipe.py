@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orrery.errors import ConfigurationError
 
-REVISION = "2"
+REVISION = "3"
 """Raised when the way of building changes, so that older images are not taken for new ones."""
 
 PACKAGES = (
