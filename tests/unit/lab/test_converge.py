@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,21 @@ def test_changes_and_messages_are_counted(settings: Settings) -> None:
     assert (result.changed, result.failed) == (1, 0)
     assert result.changed_tasks == ("Go",)
     assert result.messages == ("hello",)
+
+
+def test_a_lab_in_a_vm_is_worked_on_with_one_python_that_stays(settings: Settings) -> None:
+    assert converge.strategy(settings, {}) == {}
+    there = replace(settings, in_vm=True)
+    found = converge.strategy(there, {})
+    assert found["ANSIBLE_STRATEGY"] == "mitogen_linear"
+    assert (Path(found["ANSIBLE_STRATEGY_PLUGINS"]) / "mitogen_linear.py").is_file()
+    assert converge.strategy(there, {"ANSIBLE_STRATEGY": "linear"}) == {}
+
+
+def test_changes_are_counted_under_that_strategy_too(settings: Settings) -> None:
+    what = "tasks: [{name: Say, debug: {msg: hello}}, {name: Go, command: 'true'}]"
+    result = converge.playbook(replace(settings, in_vm=True), _play(settings, what))
+    assert (result.changed_tasks, result.messages) == (("Go",), ("hello",))
 
 
 @pytest.mark.parametrize(

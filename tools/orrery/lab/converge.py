@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import os
 import sys
@@ -47,6 +48,7 @@ FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
     "vm": GuestError,
     "preload": HostError,
     "vm_forward": GuestError,
+    "migration_target": HostError,
     "base_image": FunctionError,
     "container_image": FunctionError,
     "whisk_embedded": FunctionError,
@@ -95,6 +97,7 @@ def playbook(settings: Settings, name: str, *options: str) -> Converged:
     with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
         result = Path(folder) / "result.json"
         env = {RESULT_FILE: str(result), "ANSIBLE_CONFIG": str(settings.checkout / "ansible.cfg")}
+        env |= strategy(settings, os.environ)
         code = shell.stream(argv, timeout_s=PLAYBOOK_TIMEOUT_S, cwd=settings.checkout, env=env)
         data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     if code != 0:
@@ -106,6 +109,19 @@ def playbook(settings: Settings, name: str, *options: str) -> Converged:
         changed_tasks=tuple(data.get("changed_tasks", ())),
         messages=tuple(data.get("messages", ())),
     )
+
+
+def strategy(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """How tasks get to the hosts; nothing for Ansible's own way, which starts Python for each.
+
+    In an emulated VM such a start takes seconds, most of them for reading Ansible's modules anew.
+    Mitogen keeps one Python there that has them. Who sets ANSIBLE_STRATEGY gets what they set.
+    """
+    found = importlib.util.find_spec("ansible_mitogen") if settings.in_vm else None
+    if found is None or found.origin is None or STRATEGY in environment:
+        return {}
+    folder = Path(found.origin).parent / "plugins" / "strategy"
+    return {STRATEGY: "mitogen_linear", f"{STRATEGY}_PLUGINS": str(folder)}
 
 
 @contextlib.contextmanager
