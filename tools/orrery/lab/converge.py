@@ -29,6 +29,7 @@ from orrery.lab.settings import Settings
 LOCK_DIR = Path("/run/lock")
 PLAYBOOK_TIMEOUT_S = 3 * 3600.0
 RESULT_FILE = "ORRERY_RESULT_FILE"
+STRATEGY = "ANSIBLE_STRATEGY"
 
 FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
     "preflight": HostError,
