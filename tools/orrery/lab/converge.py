@@ -122,7 +122,12 @@ def strategy(settings: Settings, environment: Mapping[str, str]) -> dict[str, st
     if found is None or found.origin is None or STRATEGY in environment:
         return {}
     folder = Path(found.origin).parent / "plugins" / "strategy"
-    return {STRATEGY: "mitogen_linear", f"{STRATEGY}_PLUGINS": str(folder)}
+    return {
+        STRATEGY: "mitogen_linear",
+        f"{STRATEGY}_PLUGINS": str(folder),
+        # ansible-core 2.19 says with every run that it promises nothing to strategies of others.
+        "ANSIBLE_DEPRECATION_WARNINGS": "False",
+    }
 
 
 @contextlib.contextmanager
