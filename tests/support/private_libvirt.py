@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
+import uuid
 from pathlib import Path
 
+import pytest
+
 from orrery import shell
+from tests.contracts import tree
 
 # What a libvirt needs where neither systemd nor its own users are there.
 SETTINGS = {
-    "libvirtd.conf": 'unix_sock_dir = "{folder}/run"\nauth_unix_rw = "none"\n',
+    "libvirtd.conf": (
+        'unix_sock_dir = "{folder}/run"\nauth_unix_rw = "none"\nhost_uuid = "{uuid}"\n'
+    ),
     "qemu.conf": (
         'security_driver = "none"\nuser = "root"\ngroup = "root"\nremember_owner = 0\n'
         'cgroup_controllers = []\nnamespaces = []\nstdio_handler = "file"\n'
     ),
 }
 # In a mount namespace of its own the daemon sees these folders as libvirt's, and no huge pages: it
-# ends where it cannot look into a mount of a lab that is up, which its /run hides.
+# ends where it cannot look into a mount of a lab that is up, which its /run hides. Two daemons take
+# each other for another host by name and by host_uuid.
 START = """set -e
+hostname {name}
 umount --lazy --all --types hugetlbfs
+mkdir {folder}/shown
+mount --bind {shown} {folder}/shown
 mount -t tmpfs none /run
-mkdir /run/libvirt
+mkdir -p /run/libvirt {shown}
+mount --move {folder}/shown {shown}
 mount --bind {folder}/etc /etc/libvirt
 mount --bind {folder}/lib /var/lib/libvirt
 mount --bind {folder}/cache /var/cache/libvirt
@@ -29,16 +42,22 @@ exec libvirtd -f /etc/libvirt/libvirtd.conf -p {folder}/pid
 
 
 class PrivateLibvirt:
-    """A libvirtd with folders of its own, in a mount namespace of its own."""
+    """A libvirtd with folders of its own, in namespaces of its own, under a name of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        shown: Folder below /run that it sees as it is.
+    """
+
+    def __init__(self, folder: Path, name: str = "t-libvirt", shown: Path | None = None) -> None:
         self.folder = folder
-        for name in ("etc", "lib", "cache", "run"):
-            (folder / name).mkdir()
-        for name, text in SETTINGS.items():
-            (folder / "etc" / name).write_text(text.format(folder=folder))
-        (folder / "start.sh").write_text(START.format(folder=folder))
-        argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private"]
+        for part in ("etc", "lib", "cache", "run", "nothing"):
+            (folder / part).mkdir()
+        own = str(uuid.uuid4())
+        for file, text in SETTINGS.items():
+            (folder / "etc" / file).write_text(text.format(folder=folder, uuid=own))
+        shows = shown or folder / "nothing"
+        (folder / "start.sh").write_text(START.format(folder=folder, name=name, shown=shows))
+        argv: list[str | Path] = ["unshare", "--mount", "--uts", "--propagation", "private"]
         argv += ["sh", folder / "start.sh"]
         self.daemon = shell.start(argv, stdout=folder / "log")
         self._await(folder / "run" / "libvirt-sock")
@@ -63,3 +82,41 @@ class PrivateLibvirt:
             assert self.daemon.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
+
+
+def bindings(folder: Path) -> None:
+    """Have libvirt's Python bindings: those that role vm has built, or built here and now.
+
+    Headers come from the package that fits the libvirt that is there, and are unpacked below the
+    folder: nothing is installed.
+    """
+    try:
+        importlib.import_module("libvirt")
+    except ImportError:
+        _build(folder)
+        sys.path.append(str(folder / "python"))
+        importlib.invalidate_caches()
+
+
+def _build(folder: Path) -> None:
+    version = shell.run(
+        ["dpkg-query", "--show", "--showformat=${Version}", "libvirt0"], timeout_s=20, check=False
+    )
+    if version.returncode:
+        pytest.skip("there is no libvirt: run ./lab up first")
+    shell.run(["apt-get", "download", f"libvirt-dev={version.stdout}"], timeout_s=120, cwd=folder)
+    (package,) = folder.glob("libvirt-dev_*.deb")
+    headers = folder / "headers"
+    shell.run(["dpkg-deb", "--extract", package, headers], timeout_s=60)
+    for link in headers.glob("usr/lib/*/libvirt*.so"):
+        library = Path("/") / link.relative_to(headers).with_name(link.readlink().name)
+        link.unlink()
+        link.symlink_to(library)
+    (found,) = headers.glob("usr/lib/*/pkgconfig")
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    words += ["--no-build-isolation", "--no-deps", "--require-hashes", "--target"]
+    shell.run(
+        [*words, folder / "python", "-r", tree.ROOT / "requirements-libvirt.lock"],
+        timeout_s=300,
+        env={"PKG_CONFIG_PATH": str(found), "PKG_CONFIG_SYSROOT_DIR": str(headers)},
+    )

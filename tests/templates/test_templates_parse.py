@@ -15,6 +15,7 @@ TEMPLATES = tree.matching("roles/*/templates/*.j2", "templates/*.j2")
 SHARED = {
     "cloud-init": {"seed"},
     "vm": {"vm"},
+    "drill": {"drill"},
     "report": {"page"},
 }
 # What Ansible itself puts in.

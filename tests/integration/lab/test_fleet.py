@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +12,22 @@ from pathlib import Path
 import pytest
 
 from orrery import shell
+from orrery.network.namespace import Namespace
 
 pytestmark = pytest.mark.root
 
 HOSTS = ("hypervisor-a", "hypervisor-b", "functions")
+HYPERVISORS = {"hypervisor-a": "192.0.2.11", "hypervisor-b": "192.0.2.12"}
+PREPARE = "playbooks/prepare-migration-target.yml"
+PORT = 49160
 
 
-def ansible(checkout: Path, playbook: str, *words: str | Path) -> shell.Completed:
+def ansible(
+    checkout: Path, playbook: str, *words: str | Path, result: Path | None = None
+) -> shell.Completed:
     argv = [Path(sys.executable).parent / "ansible-playbook", playbook, *words]
     env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg")}
+    env |= {"ORRERY_RESULT_FILE": str(result)} if result else {}
     return shell.run(argv, timeout_s=280, cwd=checkout, env=env, check=False)
 
 
@@ -66,6 +75,13 @@ def test_every_play_finds_the_hosts_that_it_is_for(checkout: Path) -> None:
     assert plays["Check the host"] == set(HOSTS)
     assert plays["Prepare what the hosts will get"] == {"localhost"}
     assert plays["Provision the VM"] == set()
+    assert ansible(checkout, PREPARE, "-i", inventory, "--syntax-check").returncode == 0
+    done = ansible(checkout, PREPARE, "-i", inventory, "--list-hosts", "--tags", "migration")
+    for part in done.stdout.split("\n  play #")[1:]:
+        if part.partition(": ")[2].startswith(("Let guests come", "Try the way")):
+            assert "hypervisor-a" in part
+            assert "hypervisor-b" in part
+            assert "functions" not in part
 
 
 def test_three_hosts_are_checked_each_in_its_own_network(checkout: Path, fleet: Path) -> None:
@@ -77,3 +93,104 @@ def test_three_hosts_are_checked_each_in_its_own_network(checkout: Path, fleet: 
     for host in HOSTS:
         assert host in said, said
     assert "package mirror: not reachable" in said, said
+
+
+@pytest.fixture
+def wired(fleet: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
+    """Options for the fleet on one network, with the example's addresses; services go again."""
+    if shutil.which("nft") is None:
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", "nftables"]
+        shell.run(install, timeout_s=200)
+    switch = Namespace("t-functions")
+    switch.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+    switch.ip("address", "add", "192.0.2.21/24", "dev", "br0")
+    switch.ip("link", "set", "br0", "up")
+    hosts = {}
+    for host, address in HYPERVISORS.items():
+        end = f"to-{host[-1]}"
+        peer = ["peer", "name", "eth0", "netns", f"t-{host}"]
+        switch.ip("link", "add", end, "type", "veth", *peer)
+        switch.ip("link", "set", end, "master", "br0", "up")
+        there = Namespace(f"t-{host}")
+        there.ip("address", "add", f"{address}/24", "dev", "eth0")
+        there.ip("link", "set", "eth0", "up")
+        folder = tmp_path / host
+        hosts[host] = {
+            # Both have one file system here, so that each is a lab of its own.
+            "lab_name": f"t-fleet-{host[-1]}",
+            "lab_state_dir": str(folder / "state"),
+            "lab_config_dir": str(folder / "etc"),
+            "lab_log_dir": str(folder / "log"),
+            "migration_target_bridge": "",
+        }
+    names = tmp_path / "labs.yml"
+    names.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    example = Path(__file__).parents[3] / "inventory" / "fleet.example"
+    # What up makes for guests is tested elsewhere, and these networks reach no mirror.
+    words: list[str | Path] = ["-i", example, "-i", fleet, "-i", names, "--tags", "migration"]
+    words += ["--skip-tags", "always"]
+    yield words
+    ansible(example.parents[1], PREPARE, *words, "-e", "migration_target_state=absent")
+    assert not list(Path("/etc/init.d").glob("t-fleet-*"))
+
+
+def nft(host: str, *words: str) -> str:
+    return shell.run(Namespace(f"t-{host}").argv("nft", *words), timeout_s=20).stdout
+
+
+def reaches(host: str, address: str) -> bool:
+    """Whether a connection from a host to a listener at an address comes about."""
+    with Namespace(f"t-{host}").entered():
+        client = socket.socket()
+    with client:
+        client.settimeout(1.5)
+        return client.connect_ex((address, PORT)) == 0
+
+
+def test_two_hypervisors_let_each_other_in_and_nobody_else(
+    checkout: Path, wired: list[str | Path], tmp_path: Path
+) -> None:
+    assert ansible(checkout, PREPARE, *wired, "--check").returncode == 0
+    assert nft("hypervisor-b", "list", "ruleset") == ""
+
+    first = ansible(checkout, PREPARE, *wired)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "ip saddr 192.0.2.11 accept" in nft("hypervisor-b", "list", "ruleset")
+    assert "ip saddr 192.0.2.12 accept" in nft("hypervisor-a", "list", "ruleset")
+    with Namespace("t-hypervisor-b").entered():
+        listener = socket.create_server(("192.0.2.12", PORT))
+    with listener:
+        assert reaches("hypervisor-a", "192.0.2.12")
+        assert reaches("hypervisor-b", "192.0.2.12")
+        assert not reaches("functions", "192.0.2.12")
+
+    result = tmp_path / "result.json"
+    second = ansible(checkout, PREPARE, *wired, result=result)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert json.loads(result.read_text())["changed"] == 0
+
+
+def test_a_filter_of_the_hosts_own_is_named_with_what_lets_guests_through(
+    checkout: Path, wired: list[str | Path]
+) -> None:
+    nft("hypervisor-b", "add table inet theirs")
+    closed = "{ type filter hook input priority 0; policy drop; }"
+    nft("hypervisor-b", f"add chain inet theirs in {closed}")
+    nft("hypervisor-b", "add rule inet theirs in ct state established,related accept")
+    done = ansible(checkout, PREPARE, *wired)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert "hypervisor-b lets nothing in from hypervisor-a" in said
+    assert "table inet theirs, chain in drops what comes in (its policy is drop)" in said
+    allow = "insert rule inet theirs in ip saddr { 192.0.2.11 } "
+    allow += "tcp dport { 10809, 49152-49215 } accept"
+    assert f"nft '{allow}'" in said
+
+    # What is told is enough.
+    nft("hypervisor-b", allow)
+    done = ansible(checkout, PREPARE, *wired)
+    assert done.returncode == 0, done.stdout + done.stderr
+    theirs = nft("hypervisor-b", "list table inet theirs")
+    done = ansible(checkout, PREPARE, *wired, "-e", "migration_target_state=absent")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert nft("hypervisor-b", "list ruleset") == theirs

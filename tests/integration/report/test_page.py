@@ -12,11 +12,13 @@ from orrery.report import charts, findings, pages
 from orrery.report.pages import Written
 from tests.support.bench_record import bench_record
 from tests.support.browser import Browser
+from tests.support.drill_record import drill_record
 
 MEASURE = (Path(__file__).parent / "measure.js").read_text(encoding="utf-8")
 WIDTHS = (360, 768, 1400)
 SCHEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-KINDS = ("bench", "guest.bench", "guest.cpu", "mnist.evaluate", "mnist.latency", "whisk-bench")
+GUESTS = ("bench", "drill", "guest.bench", "guest.cpu")
+KINDS = (*GUESTS, "mnist.evaluate", "mnist.latency", "whisk-bench")
 NOTHING: dict[str, list[str]] = {
     "overflow": [],
     "contrast": [],
@@ -28,9 +30,10 @@ NOTHING: dict[str, list[str]] = {
 
 @pytest.fixture(scope="session")
 def written(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Pages of a comparison and of all kept records, and their list."""
+    """Pages of a comparison, of a drill and of all kept records, and their list."""
     folder = tmp_path_factory.mktemp("report")
-    records.save(bench_record(), folder / "records")
+    for record in (bench_record(), drill_record()):
+        records.save(record, folder / "records")
     return pages.write_all([folder / "records", checkout / "docs" / "results"], folder / "pages")
 
 

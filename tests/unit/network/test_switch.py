@@ -56,6 +56,26 @@ def test_custom_counters_of_a_port_are_read() -> None:
     }
 
 
+def test_a_port_says_what_it_has_received_and_sent_and_leaves_out_what_it_does_not_count() -> None:
+    text = """OFPST_PORT reply (OF1.4) (xid=0x2): 1 ports
+  port  "vh-a": rx pkts=4, bytes=336, drop=1, errs=?, frame=?, over=?, crc=?
+           tx pkts=5, bytes=400, drop=2, errs=0, coll=?
+           duration=12.5s
+           CUSTOM Statistics
+                      ovs_tx_failure_drops=2, rx_q0_good_packets=5,
+"""
+    assert switch.parse_totals(text) == {
+        "rx_packets": 4,
+        "rx_bytes": 336,
+        "rx_dropped": 1,
+        "tx_packets": 5,
+        "tx_bytes": 400,
+        "tx_dropped": 2,
+        "tx_errors": 0,
+    }
+    assert switch.parse_totals("nothing") == {}
+
+
 def test_errors_are_those_of_the_last_run_and_of_their_level_only() -> None:
     errors = switch.parse_errors(LOG)
     assert [line.split("|")[3] for line in errors] == ["ERR", "EMER"]

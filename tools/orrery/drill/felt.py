@@ -55,6 +55,8 @@ UNITS = {
     "stream_dip": "%",
     "stream_recovery": "ms",
     "lost_bytes": "",
+    "switch_dropped": "",
+    "switch_errors": "",
     "damaged_pages": "",
     "converged": "",
 }

@@ -7,8 +7,10 @@ import contextlib
 import os
 import signal
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from orrery.drill import access, faults, preflight
 from orrery.drill import storage as storage_
@@ -31,6 +33,7 @@ from orrery.network.places import HostPlace
 from orrery.network.scenario import Overlay
 
 SIDES = ("drill-a", "drill-b")
+PROCESSES, LIBVIRT = "processes", "libvirt"
 LESS_MB = 64
 MTU_TIMEOUT_S = 20.0
 
@@ -101,6 +104,10 @@ class Home:
         if self._access is None:
             raise GuestError("the drill has not begun")
         return self._access
+
+    def conditions(self) -> dict[str, Any]:
+        """What more is to be known of the two sides; nothing of two QEMUs of this host."""
+        return {}
 
     def _clear(self) -> None:
         for name in SIDES:
@@ -267,6 +274,26 @@ class Home:
             # It may have ended, and been swept away, meanwhile.
             with contextlib.suppress(GuestError):
                 self._guests.stop(name)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the two sides are.
+
+    Attributes:
+        name: In records.
+        home: Makes a guest's home of a kind.
+        missing: Why a scenario cannot be had in this shape; empty where it can.
+    """
+
+    name: str
+    home: Callable[[Kind], Home]
+    missing: Callable[[DrillScenario], str]
+
+    @classmethod
+    def processes(cls, guests: Guests) -> Shape:
+        """Two QEMUs of this host."""
+        return cls(PROCESSES, lambda kind: Home(guests, kind), lambda _: "")
 
 
 def sweep(guests: Guests) -> None:

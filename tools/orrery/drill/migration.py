@@ -23,6 +23,8 @@ from orrery.errors import GuestError
 TICK_S = 0.5
 LAST_WORD_S = 10.0
 """How long a destination may take to say that it runs, once the source is done [s]."""
+CALL_TIMEOUT_S = 60.0
+"""How long the order itself may last after the migration is over [s]."""
 RUNNING = "running"
 
 
@@ -58,6 +60,8 @@ class Now:
 
 
 Meddle = Callable[[Now], Awaitable[None]]
+Call = Callable[[], Awaitable[str]]
+"""Has the guest migrated; what was said against it, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Order:
         meddle: Called after every event and sample, for faults.
         reach: Where the source connects instead, through a link that can fail; empty for `uri`.
         listens: Whether the destination is told to listen.
+        call: Somebody else who tells both sides all of this, libvirt; None where we do.
     """
 
     uri: str
@@ -80,6 +85,7 @@ class Order:
     meddle: Meddle | None = None
     reach: str = ""
     listens: bool = True
+    call: Call | None = None
 
 
 async def migrate(source: Side, target: Side, order: Order) -> Moved:
@@ -89,8 +95,9 @@ async def migrate(source: Side, target: Side, order: Order) -> Moved:
         ConfigurationError: A side does not take the settings.
         GuestError: A side does not answer before anything has started.
     """
-    await settle(source, order.settings)
-    await settle(target, order.settings)
+    if order.call is None:
+        await settle(source, order.settings)
+        await settle(target, order.settings)
     return await _Course(source, target, order).run()
 
 
@@ -106,31 +113,42 @@ class _Course:
 
     def __init__(self, source: Side, target: Side, order: Order) -> None:
         self.source, self.target, self.order = source, target, order
-        self.queue: asyncio.Queue[tuple[Side, Event | None]] = asyncio.Queue()
+        self.queue: asyncio.Queue[tuple[Side, Event | None] | None] = asyncio.Queue()
         self.tracks = {id(source): Track("source"), id(target): Track("destination")}
         self.events: list[tuple[str, Event]] = []
         self.samples: list[Sample] = []
         self.gone: set[int] = set()
+        self.info: dict[str, Any] = {}
+        self.refused: str | None = None
         self.hopeless = ""
         self.cancelled = False
         self.began = 0.0
 
     async def run(self) -> Moved:
         pumps = [asyncio.create_task(self._pump(side)) for side in (self.source, self.target)]
+        order: asyncio.Task[None] | None = None
         try:
-            if self.order.listens:
+            if self.order.call is None and self.order.listens:
                 await self.target.execute("migrate-incoming", {"uri": self.order.uri})
             self.began = time.time()
-            refused = await self._start()
-            if not refused:
-                await self._follow()
-            return await self._end(refused)
+            order = asyncio.create_task(self._give())
+            await self._follow(order)
+            await _bounded(order)
+            return await self._end(self.refused or "")
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            rest = [*pumps, order] if order is not None else pumps
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
 
-    async def _start(self) -> str:
+    async def _give(self) -> None:
+        """Give the order, and wake up who waits for events where nothing comes of it."""
+        try:
+            self.refused = await (self.order.call or self._tell)()
+        finally:
+            await self.queue.put(None)
+
+    async def _tell(self) -> str:
         """Tell the source; why it refuses, or nothing."""
         uri = self.order.reach or self.order.uri
         try:
@@ -148,10 +166,12 @@ class _Course:
         except GoneError:
             await self.queue.put((side, None))
 
-    async def _follow(self) -> None:
+    async def _follow(self, order: asyncio.Task[None]) -> None:
         """Take events until the source is done, then until the destination has had its say."""
         end = self.began + self.order.limit_s
         while not self._source_done():
+            if order.done() and (self.refused or order.exception() is not None):
+                return
             event = await self._take(TICK_S)
             sample = await self._sample(event)
             await self._consider(sample, late=time.time() > end)
@@ -164,16 +184,22 @@ class _Course:
     async def _take(self, timeout_s: float) -> Event | None:
         try:
             async with asyncio.timeout(max(timeout_s, 0.001)):
-                side, event = await self.queue.get()
+                said = await self.queue.get()
         except TimeoutError:
             return None
+        if said is None:
+            return None
+        side, event = said
         track = self.tracks[id(side)]
         if event is None:
             self.gone.add(id(side))
             return None
         self.events.append((track.side, event))
         if event.name == "MIGRATION":
-            track.enter(str(event.data["status"]), event.at_s)
+            status = track.enter(str(event.data["status"]), event.at_s)
+            if side is self.source and status in FINAL and self.order.call is not None:
+                # libvirt ends a source that is done, and what it knows, a moment later.
+                self.info = await self._ask(side, "query-migrate")
         return event
 
     async def _sample(self, event: Event | None) -> Sample | None:
@@ -209,8 +235,7 @@ class _Course:
 
     def _settled(self) -> bool:
         """Whether nothing that counts is still to be said."""
-        status = self.tracks[id(self.source)].now
-        if id(self.source) in self.gone or status is not Status.COMPLETED:
+        if self.tracks[id(self.source)].now is not Status.COMPLETED:
             # QEMU lets the guest go on before it says that a migration has failed.
             return True
         if id(self.target) in self.gone:
@@ -231,10 +256,10 @@ class _Course:
         return Now(self.source, self.target, status, event, sample, elapsed_s)
 
     async def _end(self, refused: str) -> Moved:
-        info = await self._ask(self.source, "query-migrate")
+        info = await self._ask(self.source, "query-migrate") or self.info
         at_target = (await self._ask(self.target, "query-status")).get("status", "")
         outcome, why = Outcome.MOVED, ""
-        if refused or at_target != RUNNING:
+        if at_target != RUNNING:
             outcome, why = await self._stayed(refused, info, str(at_target))
         self._drain()
         stopped = self._last("STOP", self.source)
@@ -297,6 +322,21 @@ class _Course:
     def _drain(self) -> None:
         """Take over what was said meanwhile."""
         while not self.queue.empty():
-            side, event = self.queue.get_nowait()
-            if event is not None:
-                self.events.append((self.tracks[id(side)].side, event))
+            said = self.queue.get_nowait()
+            if said is not None and said[1] is not None:
+                self.events.append((self.tracks[id(said[0])].side, said[1]))
+
+
+async def _bounded(order: asyncio.Task[None]) -> None:
+    """Wait for the end of an order.
+
+    Raises:
+        GuestError: It does not come, or the source does not answer.
+    """
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            await order
+    except TimeoutError:
+        raise GuestError(
+            f"the order to migrate has not ended {CALL_TIMEOUT_S:g} s after the migration"
+        ) from None

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from orrery.drill import results
+from orrery.drill.home import Shape
 from orrery.drill.scenario import DrillScenario
 from orrery.drill.subject import Drill
 from orrery.drill.suite import Suite
@@ -90,6 +91,7 @@ def run(
     suite: Suite,
     resumed: Path | None,
     asked: Sequence[str],
+    shape: Shape,
     asked_as: str = "",
 ) -> Done:
     """Do a drill and show what came out.
@@ -100,6 +102,7 @@ def run(
         suite: What is done.
         resumed: Journal of a drill that was broken off; None begins anew.
         asked: Options by which it can be asked for again.
+        shape: What the two sides are.
         asked_as: Path of a suite of the user's own; empty for one that came along.
 
     Raises:
@@ -111,7 +114,7 @@ def run(
         refuse_running(guests, "would disturb what is measured")
         accel = choose.accel_of(guests)
         with (
-            _journal(settings, suite, resumed) as journal,
+            _journal(settings, suite, resumed, shape) as journal,
             measuring.resumable(console, journal, "drill", asked, "moves"),
         ):
             timelines = Timelines(journal.path.with_suffix(".timelines"))
@@ -119,7 +122,7 @@ def run(
             seen, started = hosts.describe(), records.begin()
             with (
                 measuring.progress(console, "moves") as (tell, say),
-                Drill(guests, say, timelines.keep) as drill,
+                Drill(guests, say, timelines.keep, shape) as drill,
             ):
                 outcomes = _measure(suite, drill, journal, tell)
             made = results.record(
@@ -180,8 +183,8 @@ def _label(scenario: DrillScenario) -> str:
     return ", ".join(rest) or "idle"
 
 
-def _journal(settings: Settings, suite: Suite, resumed: Path | None) -> Journal:
-    header = {"lab": settings.lab_name, **results.header(suite)}
+def _journal(settings: Settings, suite: Suite, resumed: Path | None, shape: Shape) -> Journal:
+    header = {"lab": settings.lab_name, "shape": shape.name, **results.header(suite)}
     if resumed is not None:
         return Journal.resume(resumed, header)
     folder = settings.checkout / ".lab" / FOLDER

@@ -97,21 +97,27 @@ async def settle(side: Speaker, settings: Settings) -> None:
             f"{side.name} refuses the settings of the migration ({', '.join(on) or 'usual'}; "
             f"{dict(settings.parameters) or 'usual'}): {error}"
         ) from error
-    await _verify(side, switches, values)
+    for name, (needed, there) in (await differences(side, settings)).items():
+        raise ConfigurationError(
+            f"{side.name}: {name} is {there} after it was set to {needed}. Both sides need "
+            f"the same, so the migration is not started."
+        )
 
 
-async def _verify(
-    side: Speaker, switches: Mapping[str, bool], values: Mapping[str, int | str]
-) -> None:
+async def differences(side: Speaker, settings: Settings) -> dict[str, tuple[Any, Any]]:
+    """What a side has otherwise than the settings say: what is needed, and what is there.
+
+    Raises:
+        GuestError: It does not answer.
+    """
+    switches = settings.switches()
     have = {
         one["capability"]: bool(one["state"])
         for one in await side.execute("query-migrate-capabilities")
     }
     found: dict[str, Any] = dict(await side.execute("query-migrate-parameters"))
-    for name, needed in {**switches, **values}.items():
-        there = have.get(name) if name in switches else found.get(name)
-        if there != needed:
-            raise ConfigurationError(
-                f"{side.name}: {name} is {there} after it was set to {needed}. Both sides need "
-                f"the same, so the migration is not started."
-            )
+    pairs = {
+        name: (needed, have.get(name) if name in switches else found.get(name))
+        for name, needed in {**switches, **settings.values()}.items()
+    }
+    return {name: (needed, there) for name, (needed, there) in pairs.items() if needed != there}

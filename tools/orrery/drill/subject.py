@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from orrery.drill import announce, felt, home, probes, timeline
-from orrery.drill.home import Home, Kind
+from orrery.drill import announce, counters, felt, home, probes, timeline
+from orrery.drill.counters import Counted
+from orrery.drill.home import Home, Kind, Shape
 from orrery.drill.probes import Logs
 from orrery.drill.scenario import DrillScenario, Help
 from orrery.drill.states import Moved, Outcome
@@ -33,8 +34,15 @@ class Drill:
         leaks: What was there after a move and should not have been.
     """
 
-    def __init__(self, guests: Guests, say: Callable[[str], object], keep: Keep) -> None:
+    def __init__(
+        self,
+        guests: Guests,
+        say: Callable[[str], object],
+        keep: Keep,
+        shape: Shape | None = None,
+    ) -> None:
         self._guests, self._say, self._keep = guests, say, keep
+        self._shape = shape or Shape.processes(guests)
         self._kind: Kind | None = None
         self._home: Home | None = None
         self.leaks: list[str] = []
@@ -48,7 +56,7 @@ class Drill:
 
     def missing(self, scenario: DrillScenario) -> str:
         """Why a scenario cannot run here; empty where it can."""
-        return missing(scenario, self._guests.state)
+        return missing(scenario, self._guests.state) or self._shape.missing(scenario)
 
     def prepare(self, scenario: DrillScenario) -> None:
         """Have the guest of a scenario.
@@ -59,7 +67,7 @@ class Drill:
         kind = Kind.of(scenario)
         if self._home is None or self._kind != kind:
             self._leave()
-            self._kind, self._home = kind, Home(self._guests, kind)
+            self._kind, self._home = kind, self._shape.home(kind)
             self._home.__enter__()
 
     def trial(self, scenario: DrillScenario) -> dict[str, float]:
@@ -72,11 +80,13 @@ class Drill:
         self.prepare(scenario)
         assert self._home is not None  # noqa: S101 (prepare has it)
         source = self._home.entry.name
-        moved, logs, seen = self._move(scenario, self._home)
+        moved, logs, seen, counted = self._move(scenario, self._home)
         self._judge(scenario, moved, logs, self._home)
-        line = timeline.timeline(moved, logs, seen, source, self._home.entry.name)
+        name = self._home.entry.name
+        line = timeline.timeline(moved, logs, seen, source, name, counted)
         self._keep(scenario.name, line)
         values = felt.figures(moved, logs, seen, scenario.before_s)
+        values |= counters.figures(counted)
         values["converged"] = float(moved.outcome is Outcome.MOVED)
         values["damaged_pages"] = float(
             sum(logs.said.get(name, {}).get("damaged_pages", 0) for name in ("dirty", "disk"))
@@ -105,6 +115,8 @@ class Drill:
         assert self._home is not None  # noqa: S101 (prepare has it)
         settings = scenario.settings()
         return {
+            "shape": self._shape.name,
+            **self._home.conditions(),
             "machine": {key: _plain(value) for key, value in asdict(self._home.spec()).items()},
             "capabilities": sorted(name for name, on in settings.switches().items() if on),
             "parameters": settings.values(),
@@ -114,11 +126,12 @@ class Drill:
 
     def _move(
         self, scenario: DrillScenario, there: Home
-    ) -> tuple[Moved, Logs, list[announce.Announcement]]:
+    ) -> tuple[Moved, Logs, list[announce.Announcement], tuple[Counted, ...]]:
         # QEMU's start is over before the probes run.
-        there.receive(scenario.fault)
+        target = there.receive(scenario.fault)
         try:
             entry, host = there.entry, there.access.host
+            ports = counters.Watch(switch(self._guests.state), entry, target)
             with (
                 announce.watched(host.namespace, host.interface, entry.mac) as watch,
                 probes.running(self._guests, host, scenario, entry) as running,
@@ -129,7 +142,7 @@ class Drill:
                     raise TrialError(f"the guest is lost: {moved.why}")
                 time.sleep(scenario.after_s)
                 logs = running.collect(there.entry)
-            return moved, logs, watch.seen
+            return moved, logs, watch.seen, ports.seen()
         finally:
             there.settle()
 

@@ -8,6 +8,7 @@ from typing import Any
 from orrery.drill import clocks, felt
 from orrery.drill.announce import Announcement
 from orrery.drill.clocks import NS
+from orrery.drill.counters import Counted
 from orrery.drill.felt import Window
 from orrery.drill.probes import Logs
 from orrery.drill.states import Moved, Status
@@ -28,9 +29,22 @@ PHASES = {
 
 
 def timeline(
-    moved: Moved, logs: Logs, announced: Sequence[Announcement], source: str, target: str
+    moved: Moved,
+    logs: Logs,
+    announced: Sequence[Announcement],
+    source: str,
+    target: str,
+    counted: Sequence[Counted] = (),
 ) -> dict[str, Any]:
     """JSON of one move; times in milliseconds from the moment at which the source was told.
+
+    Args:
+        moved: What QEMU said.
+        logs: What the probes saw.
+        announced: Frames that announced the guest.
+        source: Name of the side that it left.
+        target: And of the one that it went to.
+        counted: What the switch counted at their ports.
 
     Raises:
         MeasurementError: Too little came to put the clocks on one base.
@@ -75,6 +89,7 @@ def timeline(
             }
             for one in moved.samples
         ],
+        "ports": [one.as_mapping() for one in counted],
     }
 
 

@@ -55,6 +55,21 @@ def verify(settings: Settings) -> dict[str, Any]:
     return {"changed": result.changed, "failed": result.failed, "seconds": result.seconds}
 
 
+def prepare(settings: Settings, *, absent: bool) -> dict[str, Any]:
+    """Prepare the hypervisors to receive guests, or take that back; returns as `verify` does.
+
+    Raises:
+        OrreryError: The class follows from the role that failed.
+    """
+    state = "absent" if absent else "present"
+    options = ["-e", json.dumps({"migration_target_state": state})]
+    with converge.exclusively(settings, "drill.prepare"):
+        result = converge.playbook(settings, "playbooks/prepare-migration-target.yml", *options)
+    said = "no longer receive guests" if absent else "can receive guests"
+    Console(highlight=False).print(f"hypervisors of lab '{settings.lab_name}' {said}")
+    return {"changed": result.changed, "failed": result.failed, "seconds": result.seconds}
+
+
 def down(settings: Settings, *, purge: bool) -> dict[str, Any]:
     """Remove what `up` made; with `purge` the packages, too.
 

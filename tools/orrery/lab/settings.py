@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Settings:
         inventory: Folder or file given to Ansible.
         extra: Arguments of `-e` for ansible-playbook, `lab.local.yml` first.
         in_vm: Whether the lab lives in a VM that this machine runs.
+        variables: Of inventory, `lab.local.yml` and `-e`, as they stand there.
     """
 
     checkout: Path
@@ -36,6 +37,7 @@ class Settings:
     inventory: Path
     extra: tuple[str, ...]
     in_vm: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def state_file(self) -> StateFile:
@@ -88,7 +90,7 @@ def load(inventory: str, extra: Sequence[str], checkout: Path = CHECKOUT) -> Set
         raise ConfigurationError(
             f"lab_name: '{name}' found; needed is a small letter, then up to eleven of a-z, 0-9, -"
         )
-    return Settings(checkout, name, chosen.absolute(), tuple(arguments), _has_vms(chosen))
+    return Settings(checkout, name, chosen.absolute(), tuple(arguments), _has_vms(chosen), values)
 
 
 def _one_extra(text: str) -> Mapping[str, Any]:

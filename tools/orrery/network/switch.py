@@ -26,6 +26,8 @@ _CORE = re.compile(r"pmd thread numa_id (-?\d+) core_id (\d+):")
 _QUEUE = re.compile(r"port:\s+(\S+)\s+queue-id:\s+(\d+)\s+\((enabled|disabled)\)")
 _TRAFFIC = re.compile(r"pkts=(\d+), bytes=(\d+)")
 _COUNTER = re.compile(r"(\w+)=(\d+)")
+_WAY = re.compile(r"\b(rx|tx) (pkts=.*)")
+_TOTALS = {"pkts": "packets", "bytes": "bytes", "drop": "dropped", "errs": "errors"}
 _NO_MEMPOOL = re.compile(r"[Ff]ailed to create (?:mempool|memory pool)")
 # Every thread numbers its own lines; the main one begins with its log file or its processors.
 _FIRST_LINE = re.compile(r"\|00001\|(?:ovs_numa|vlog)\|")
@@ -185,6 +187,14 @@ class Switch:
         """A port's own counters as they are now; the database has them up to five seconds late."""
         return parse_counters(self._dumped(port.bridge, port.name))
 
+    def totals(self, bridge: str, port: str) -> dict[str, int]:
+        """What a port has received and sent so far, `rx_packets`; as it is now.
+
+        Raises:
+            HostError: It is not there.
+        """
+        return parse_totals(self._dumped(bridge, port))
+
     def traffic(self, bridge: str, port: str) -> tuple[int, int]:
         """Packets and bytes that a port has received and sent so far.
 
@@ -337,6 +347,16 @@ def parse_counters(text: str) -> dict[str, int]:
     """Custom statistics in what `ovs-ofctl dump-ports` prints of one port."""
     own = text.partition("CUSTOM Statistics")[2]
     return {name: int(value) for name, value in _COUNTER.findall(own)}
+
+
+def parse_totals(text: str) -> dict[str, int]:
+    """Packets, bytes, dropped and errors each way; what a port does not count (`?`) is left out."""
+    return {
+        f"{way}_{_TOTALS[name]}": int(value)
+        for way, rest in _WAY.findall(text)
+        for name, value in _COUNTER.findall(rest)
+        if name in _TOTALS
+    }
 
 
 def parse_errors(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from orrery.measure import quantities
 from orrery.measure.quantities import Scale
 from orrery.measure.record import Record, Row
-from orrery.report import words
+from orrery.report import comparison, words
 from orrery.report.findings import Finding
 
 MOST_MARKS = 12
@@ -136,7 +136,10 @@ class Forest:
 
 
 def charts(record: Record) -> tuple[Chart, ...]:
-    """The plots of a record: by traffic for a comparison on the network, else by unit."""
+    """The plots of a record: by traffic for a network, by metric for settings, else by unit."""
+    if comparison.settings_of(record):
+        made = list(_by_metric(record))
+        return tuple(replace(one, key=f"plot-{number}") for number, one in enumerate(made, 1))
     known = [row for row in record.rows if "traffic" in record.scenarios.get(row.scenario, {})]
     others = [row for row in record.rows if row not in known]
     made = [*_by_traffic(record, known), *_by_unit(record, others)]
@@ -202,6 +205,22 @@ def _by_traffic(record: Record, rows: Sequence[Row]) -> Iterator[Chart]:
             title = f"{what}, {where}: {METRICS.get(metric, metric)}"
             curves = _curves(record, same, title, unit)
             yield from [curves] if curves else _lanes(record, same, title, _load(record, same))
+
+
+def _by_metric(record: Record) -> Iterator[Chart]:
+    """Plots with a lane for each setting."""
+    settings = comparison.settings_of(record)
+    # The same setting has the same colour and shape in every plot.
+    series = {name: number % words.SERIES_COUNT for number, name in enumerate(settings)}
+    for metric in comparison.compared(record):
+        rows = [row for row in record.rows if row.metric == metric]
+        for number, batch in enumerate(_batched(rows)):
+            scale = quantities.scale(batch[0].unit, [row.median for row in batch])
+            lines = tuple(Line(settings[row.scenario], row, scale) for row in batch)
+            marks = tuple(_mark(line, series[line.row.scenario]) for line in lines)
+            tail = f" (part {number + 1})" if number else ""
+            title = words.measured(metric) + tail
+            yield _chart(title, "", lines, _lanes_of((("", marks),), scale))
 
 
 def _by_unit(record: Record, rows: Sequence[Row]) -> Iterator[Chart]:

@@ -25,6 +25,8 @@ BEFORE_MS, AFTER_MS = 250.0, 1500.0
 MOST = 8
 """Timelines of a page."""
 NETWORK = "packets"
+COUNTED = ("packets", "bytes", "dropped", "errors")
+WAYS = {"rx": "from the guest", "tx": "to the guest"}
 COLOURS = {"setup": 7, "memory": 0, "memory after the switch-over": 3, "switch-over": 1}
 PAUSE_COLOUR, GAP_COLOUR, STREAM_COLOUR = 1, 4, 2
 _HEAD, _ROW, _BAR, _STREAM, _FOOT = 14.0, 36.0, 11.0, 46.0, 34.0
@@ -43,6 +45,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class PortWay:
+    """A row of the table of ports: what the switch counted one way.
+
+    Attributes:
+        counts: Of each of `COUNTED`: what was added in the move, before it and after it, as
+            texts; empty for what the port does not count.
+    """
+
+    name: str
+    counts: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """One move.
 
@@ -56,6 +71,7 @@ class Drawn:
     whole: Markup
     close: Markup
     clocks: tuple[Clock, ...]
+    ports: tuple[PortWay, ...] = ()
 
 
 def drawn(record: Record) -> tuple[Drawn, ...]:
@@ -109,7 +125,26 @@ def _drawn(key: str, title: str, timeline: Mapping[str, Any]) -> Drawn:
         close = _plot(timeline, start, end, f"{key}-close", finding)
     whole = _plot(timeline, timeline["start_ms"], timeline["end_ms"], f"{key}-whole", finding)
     route = f"{timeline['source']} to {timeline['target']}, {timeline['outcome']}"
-    return Drawn(key, f"{title} ({route})", whole, close, clocks)
+    return Drawn(key, f"{title} ({route})", whole, close, clocks, _ports(timeline))
+
+
+def _ports(timeline: Mapping[str, Any]) -> tuple[PortWay, ...]:
+    """Both ports, both ways; none in a record from before they were counted."""
+    return tuple(
+        PortWay(
+            f"{one['side']} ({one['port']}), {word}",
+            tuple(_count(one, f"{way}_{kind}") for kind in COUNTED),
+        )
+        for one in timeline.get("ports", ())
+        for way, word in WAYS.items()
+    )
+
+
+def _count(port: Mapping[str, Any], name: str) -> tuple[str, str, str]:
+    if name not in port["after"]:
+        return ("", "", "")
+    before, after = port["before"].get(name, 0), port["after"][name]
+    return (f"{port['added'][name]:,}", f"{before:,}", f"{after:,}")
 
 
 def _close(timeline: Mapping[str, Any]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from orrery.measure import quantities
 from orrery.measure.record import Record, Row
-from orrery.report import charts, findings, plots, timelines, words
+from orrery.report import charts, comparison, findings, plots, timelines, words
 from orrery.report.charts import Chart, Forest
 from orrery.report.findings import Finding
 
@@ -86,6 +86,7 @@ class Page:
         drops: Trials that gave no figure, by scenario.
         matrices: Tables of numbers in the summary.
         timelines: Moves of guests.
+        comparison: Settings of moves side by side; None for a record of something else.
     """
 
     title: str
@@ -108,6 +109,7 @@ class Page:
     summary: tuple[tuple[str, str], ...]
     matrices: tuple[tuple[str, tuple[tuple[Any, ...], ...]], ...]
     timelines: tuple[timelines.Drawn, ...]
+    comparison: comparison.Table | None
 
 
 def page(record: Record, record_name: str, record_link: str, index: str) -> Page:
@@ -140,6 +142,7 @@ def page(record: Record, record_name: str, record_link: str, index: str) -> Page
         summary=tuple(words.flat(summary, switch=SWITCH)) if summary else (),
         matrices=matrices,
         timelines=timelines.drawn(record),
+        comparison=comparison.table(record),
     )
 
 

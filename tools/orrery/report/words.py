@@ -36,6 +36,40 @@ UNSET = {"overlay": "plain bridge", "packed": "split rings", "direction": "guest
 SERIES = {backend.value: number for number, backend in enumerate(Backend)}
 """Colour and shape of a backend: the same on every page."""
 SERIES_COUNT = 8
+MOVES = {
+    "memory_mb": "{} MB of memory",
+    "backing": "memory of {}",
+    "announcer": "the {} announces",
+    "flows": "packets {}",
+    "storage": "disk: {}",
+    "dirty_mb": "{} MB written",
+    "dirty_mbps": "{} MB/s written",
+    "pattern": "pattern {}",
+    "bandwidth_mbps": "link of {} MB/s",
+    "downtime_ms": "downtime limit {} ms",
+    "help": "{}",
+    "fault": "{}",
+    "before_s": "probes {} s before",
+    "after_s": "{} s after",
+    "limit_s": "given up after {} s",
+}
+"""Parameters of moves of guests."""
+MEASURED = {
+    "qemu_downtime": "downtime as QEMU counts it",
+    "guest_gap": "longest gap of a program in the guest",
+    "network_gap": "longest silence of packets",
+    "total": "time of the whole migration",
+    "memory": "memory moved",
+    "seconds": "time until the outcome was known",
+    "paused": "pause of the guest",
+    "guest_interruption": "interruption of a program in the guest",
+    "network_interruption": "interruption of packets",
+    "request_longest": "longest wait for an answer",
+    "dirty_rate": "rate at which the guest wrote",
+    "throttle": "share of time the processors were held back",
+    "announced": "from resume to the announcement",
+}
+"""Metrics of moves of guests; the others are their names."""
 NOTHING = "none"
 HEADER = "vnet_hdr"
 
@@ -62,8 +96,16 @@ def word(key: str, value: Any) -> str:
         "pinning": "pinned apart" if text == "apart" else "not pinned",
         "pmd_sleep_us": "PMD never sleeps" if text == "0" else f"PMD sleeps up to {text} us",
         "loss": _loss(value),
+        "converges": "comes to an end" if value is True else "does not come to an end",
+        **{name: form.format(text) for name, form in MOVES.items()},
     }
     return phrases.get(key, f"{key} {text}")
+
+
+def measured(metric: str) -> str:
+    """A metric of a move as a title."""
+    said = MEASURED.get(metric, metric.replace("_", " "))
+    return said[:1].upper() + said[1:]
 
 
 def common(scenarios: Sequence[Values]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def command(recipe: Recipe, settings: Path, skeleton: Path, root: Path) -> list[
     return [
         *["unshare", "--mount", "--propagation", "private", "mmdebstrap", "--mode=root"],
         *["--variant=minbase", "--format=directory", f"--aptopt={settings}"],
-        # Fetching the mirror's lists takes an emulated VM half a minute; old ones are renewed there.
+        # An emulated VM fetches the mirror's lists for half a minute; old ones are renewed there.
         "--skip=cleanup/apt/lists",
         f"--include={','.join(recipe.packages)}",
         *(f"--dpkgopt={option}" for option in (*mirror.DPKG_OPTIONS, FAST)),
@@ -123,7 +123,7 @@ def write_skeleton(recipe: Recipe, folder: Path) -> None:
 
 def read_lists(root: Path) -> None:
     """Have APT's cache of the mirror's lists: an emulated machine reads for 12 s, at every use."""
-    argv = ["chroot", root, "apt-cache", "gencaches"]
+    argv: list[str | Path] = ["chroot", root, "apt-cache", "gencaches"]
     shell.run(argv, timeout_s=DISK_TIMEOUT_S, env={"LC_ALL": "C.UTF-8"})
 
 
