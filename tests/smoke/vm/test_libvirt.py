@@ -16,7 +16,7 @@ from orrery.vm.libvirt import Libvirt, ensure
 from orrery.vm.spec import Driver, VmSpec
 from tests.smoke.vm.conftest import Make, Supervised
 from tests.support import vm
-from tests.support.private_libvirt import PrivateLibvirt
+from tests.support.private_libvirt import PrivateLibvirt, bindings
 
 pytestmark = [pytest.mark.root, pytest.mark.lab, pytest.mark.timeout(1500)]
 
@@ -26,9 +26,9 @@ FOREIGN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memor
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[PrivateLibvirt]:
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateLibvirt]:
     """A libvirtd of the test's own."""
-    pytest.importorskip("libvirt", reason="not here: libvirt's bindings come with role vm")
+    bindings(tmp_path_factory.mktemp("libvirt"))
     if shutil.which("libvirtd", path="/usr/sbin:/usr/bin") is None:
         pytest.skip("there is no libvirtd: run ./lab up first")
     with tempfile.TemporaryDirectory(prefix="t-vmi-lv-") as name:

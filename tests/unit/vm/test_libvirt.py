@@ -18,7 +18,7 @@ from orrery.vm import libvirt as driver
 from orrery.vm.libvirt import Libvirt
 from orrery.vm.running import Run
 from orrery.vm.spec import Driver, NicKind, VmNic, VmSpec
-from tests.support import vm
+from tests.support import private_libvirt, vm
 
 URI = "test:///default"
 MAC = "52:54:00:00:00:01"
@@ -36,10 +36,15 @@ def spec(tmp_path: Path) -> VmSpec:
     return vm.spec(tmp_path, driver=Driver.LIBVIRT, uri=URI, disk_gb=0)
 
 
+@pytest.fixture(scope="module")
+def bindings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """libvirt's Python bindings."""
+    private_libvirt.bindings(tmp_path_factory.mktemp("libvirt"))
+
+
 @pytest.fixture
-def libvirt(monkeypatch: pytest.MonkeyPatch) -> Iterator[Libvirt]:
+def libvirt(bindings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Libvirt]:
     """libvirt's own driver for tests, which needs no daemon and forgets all at its end."""
-    pytest.importorskip("libvirt", reason="not here: libvirt's bindings come with role vm")
     # Nothing is started that needs a disk.
     monkeypatch.setattr(driver, "grow", lambda _: None)
     with Libvirt(URI) as found:

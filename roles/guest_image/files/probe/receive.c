@@ -49,6 +49,46 @@ static int bound(const char *address, int64_t port)
 	return fd;
 }
 
+/*
+ * Have the kernel say when a datagram came in. A program that waits for a processor reads it later,
+ * and what it would see then is its own pause.
+ */
+static void stamp(int fd)
+{
+	const int on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on))
+		fail("time stamps");
+}
+
+/* Receive a datagram, and when it came in; now, where the kernel says nothing. */
+static ssize_t received(int fd, void *buffer, size_t room, int64_t *arrived_ns)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(struct timespec))];
+	} control;
+	struct iovec to = {.iov_base = buffer, .iov_len = room};
+	struct msghdr message = {
+		.msg_iov = &to,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control,
+	};
+	const ssize_t size = recvmsg(fd, &message, 0);
+	struct cmsghdr *said = size < 0 ? NULL : CMSG_FIRSTHDR(&message);
+
+	if (said && said->cmsg_level == SOL_SOCKET && said->cmsg_type == SCM_TIMESTAMPNS) {
+		struct timespec at;
+
+		memcpy(&at, CMSG_DATA(said), sizeof at);
+		*arrived_ns = at.tv_sec * NS_PER_S + at.tv_nsec;
+	} else {
+		*arrived_ns = now_ns(CLOCK_REALTIME);
+	}
+	return size;
+}
+
 /* Whether the number is new; makes room for it. */
 static bool is_new(struct tally *tally, uint64_t number)
 {
@@ -142,10 +182,13 @@ int receive_numbered(int argc, char **argv)
 	const int fd = bound(address, port);
 	int64_t now = now_ns(CLOCK_MONOTONIC);
 	int64_t end = now + duration_s * NS_PER_S;
+	int64_t arrived_ns = 0;
 	bool ending = false;
 
+	if (log)
+		stamp(fd);
 	while (now < end) {
-		const ssize_t size = recv(fd, buffer, sizeof buffer, 0);
+		const ssize_t size = received(fd, buffer, sizeof buffer, &arrived_ns);
 		const bool silent = size < 0 && errno == EAGAIN;
 
 		if (size < 0 && errno != EAGAIN && errno != EINTR)
@@ -159,7 +202,7 @@ int receive_numbered(int argc, char **argv)
 					.number = head.sequence,
 					.size = head.size,
 					.sent_ns = head.sent_ns,
-					.arrived_ns = now_ns(CLOCK_REALTIME),
+					.arrived_ns = arrived_ns,
 				};
 
 				log_entry(log, &entry, sizeof entry);
