@@ -46,14 +46,12 @@ def test_a_guest_moves_to_and_fro_and_nothing_is_lost_or_left(guests: Guests) ->
             assert found["announced"] > 0
         assert [(one["source"], one["target"]) for one in lines] == [SIDES, SIDES[::-1]]
         for line in lines:
-            left, reached = line["ports"]
-            assert [left["side"], reached["side"]] == ["source", "destination"]
-            assert [left["port"], reached["port"]] == [
-                f"vh-{line[s]}" for s in ("source", "target")
-            ]
-            # Packets to the guest and from it went through both, on each its part of the time.
+            # What the source's port has counted is gone with its QEMU.
+            (reached,) = line["ports"]
+            assert (reached["side"], reached["port"]) == ("destination", f"vh-{line['target']}")
+            # Packets to the guest and from it went through it after the switch-over.
             for way in ("rx_packets", "tx_packets"):
-                assert min(left["added"][way], reached["added"][way]) > 100
+                assert reached["added"][way] > 100
         assert not drill.leaks
     ports = [port.name for port in switch(guests.state).ports() if port.guest in SIDES]
     assert not ports

@@ -57,6 +57,11 @@ def test_a_port_that_went_with_its_side_is_left_out(watch: counters.Watch) -> No
     assert [one.side for one in watch.seen()] == ["source"]
 
 
+def test_a_port_that_has_forgotten_its_counters_is_left_out(watch: counters.Watch) -> None:
+    READ["br-x vh-a"][:] = [{}]
+    assert [one.side for one in watch.seen()] == ["destination"]
+
+
 def test_a_counter_that_began_anew_counts_from_nothing() -> None:
     one = Counted("source", "vh-a", {"rx_packets": 100}, {"rx_packets": 40, "tx_packets": 7})
     assert one.added() == {"rx_packets": 40, "tx_packets": 7}

@@ -59,12 +59,16 @@ class Watch:
         self._before = self._read()
 
     def seen(self) -> tuple[Counted, ...]:
-        """Both ports; one that is gone, or counts nothing, is left out."""
+        """Both ports; one that is gone, or counts nothing, is left out.
+
+        Open vSwitch forgets what a vhost-user port has counted when QEMU lets it go, which the
+        source does at the end of a move.
+        """
         after = self._read()
         return tuple(
             Counted(side, self._sides[side].port, self._before[side], counts)
             for side, counts in after.items()
-            if side in self._before
+            if side in self._before and counts
         )
 
     def _read(self) -> dict[str, Counts]:

@@ -225,10 +225,13 @@ def _by_metric(record: Record) -> Iterator[Chart]:
 
 def _by_unit(record: Record, rows: Sequence[Row]) -> Iterator[Chart]:
     """Plots of figures that are nobody's in particular."""
+    only = {row.scenario for row in rows}
     for unit, part in _grouped(rows, lambda row: row.unit):
         scenarios = {row.scenario for row in part}
         title = f"Figures in {unit}" if unit else "Ratios and shares"
-        common = record.scenario["name"] if scenarios == {record.scenario["name"]} else ""
+        # A name that all figures have in common says nothing in front of each.
+        alike = len(only) == 1 or scenarios == {record.scenario["name"]}
+        common = next(iter(scenarios)) if alike else ""
         for batch in _batched(part):
             scale = quantities.scale(unit, [row.median for row in batch])
             lines = tuple(Line(_generic_label(row, common), row, scale) for row in batch)
