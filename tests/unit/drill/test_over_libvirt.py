@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orrery import shell
+from orrery import libvirt, shell
 from orrery.drill import domain_home, hypervisor, migration
 from orrery.drill.domain import request as request_of
 from orrery.drill.domain_home import DomainHome, DomainSide, apart
@@ -42,7 +42,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.setattr(migration, "TICK_S", 0.01)
     monkeypatch.setattr(migration, "LAST_WORD_S", 0.2)
     found = Library()
-    monkeypatch.setattr(hypervisor, "bindings", lambda: found)
+    monkeypatch.setattr(libvirt, "bindings", lambda: found)
     monkeypatch.setattr(hypervisor, "_run_events", lambda: None)
     monkeypatch.setitem(sys.modules, "libvirt_qemu", found)
     return found
@@ -281,7 +281,7 @@ def test_what_is_not_there_is_said(library: Library, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(library, "open", refuse)
     with (
-        pytest.raises(HostError, match="it is not reached: Failed to connect"),
+        pytest.raises(HostError, match="cannot be reached: Failed to connect"),
         Hypervisor(Place(A), "lab", SWITCH, far=False),
     ):
         pass

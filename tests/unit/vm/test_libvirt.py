@@ -184,4 +184,4 @@ def test_without_the_bindings_it_is_said_where_they_come_from(
 ) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
     with pytest.raises(HostError, match=r"bindings are not there.*requirements-libvirt.lock"):
-        driver.bindings()
+        Libvirt(URI)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-
 from orrery.drill.preflight import Spec
 from orrery.drill.settings import MB, Settings
-from orrery.errors import ConfigurationError, GuestError
+from orrery.errors import GuestError
 from orrery.guest.machine import AGENT_PORT, BOOT_OPTIONS, CPU_MODEL, Accel, Machine
 from orrery.guest.registry import GUEST_MARK, LAB_MARK
+from orrery.templates import rendered
 from orrery.vm.domain import KINDS, NAMESPACE
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -57,18 +56,7 @@ def xml(machine: Machine, lab_name: str, templates: Path) -> str:
     Raises:
         ConfigurationError: The template is not there, or is none.
     """
-    # Values are put in between quotes, so that what XML has a meaning for is escaped.
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )
-    try:
-        return environment.get_template(TEMPLATE).render(drill=view(machine, lab_name))
-    except TemplateError as error:
-        raise ConfigurationError(f"{templates / TEMPLATE}: {error}") from error
+    return rendered(templates, TEMPLATE, markup=True, drill=view(machine, lab_name))
 
 
 def view(machine: Machine, lab_name: str) -> dict[str, Any]:

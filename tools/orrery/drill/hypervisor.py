@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -21,9 +20,9 @@ from orrery.drill import domain as description
 from orrery.drill.domain import LOOPBACK, Request
 from orrery.drill.migration import GoneError
 from orrery.errors import ConfigurationError, GuestError, HostError
+from orrery.libvirt import Connection, bindings
 from orrery.network.switch import TIMEOUT_S, Switch
 from orrery.vm.domain import NAMESPACE
-from orrery.vm.libvirt import bindings
 
 URIS = "lab_drill_uris"
 ALIVE_EVERY_S, ALIVE_TRIES = 5, 4
@@ -113,7 +112,7 @@ def _place(uri: str) -> Place:
     return Place(uri, parts.hostname or "", parts.username or "", parts.port)
 
 
-class Hypervisor:
+class Hypervisor(Connection):
     """A connection to one libvirt; closed at the end of a `with` block.
 
     Attributes:
@@ -127,27 +126,17 @@ class Hypervisor:
         self.switch = place.switch(switch) if far else switch
         self.domain = description.name_of(lab_name)
         _find_bindings(lab_name)
-        self._library = bindings()
+        super().__init__(place.uri)
         self._qemu: Any = importlib.import_module("libvirt_qemu")
-        self._connection: Any = None
         self._known: Any = None
 
     def __enter__(self) -> Self:
         _run_events()
-        # It prints every error on its own otherwise.
-        self._library.registerErrorHandler(lambda _context, _error: None, None)
-        self._connection = self._do(lambda: self._library.open(self.place.uri), "it is not reached")
-        self._do(lambda: self._connection.setKeepAlive(ALIVE_EVERY_S, ALIVE_TRIES), "keep-alive")
+        super().__enter__()
+        self._do(
+            lambda: self._connection.setKeepAlive(ALIVE_EVERY_S, ALIVE_TRIES), "is not kept alive"
+        )
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(self._library.libvirtError):
-            self._connection.close()
 
     def about(self) -> dict[str, str]:
         """Host, URI and versions.
@@ -161,12 +150,12 @@ class Hypervisor:
                 self._connection.getLibVersion(),
                 self._connection.getVersion(),
             ),
-            "it does not answer",
+            "does not answer",
         )
         versions = dict(
             zip(("libvirt", "qemu"), map(description.version_of, found[1:]), strict=True)
         )
-        return {"host": str(found[0]), "uri": self.place.uri, **versions}
+        return {"host": str(found[0]), "uri": self.uri, **versions}
 
     def there(self) -> bool:
         """Whether it has the drill's domain.
@@ -186,7 +175,7 @@ class Hypervisor:
             HostError: libvirt refuses it.
         """
         self.require_free()
-        self._known = self._do(lambda: self._connection.createXML(text, 0), "it refuses the guest")
+        self._known = self._do(lambda: self._connection.createXML(text, 0), "refuses the guest")
 
     def require_free(self) -> None:
         """Refuse a hypervisor that has a domain of that name.
@@ -195,7 +184,7 @@ class Hypervisor:
             ConfigurationError, GuestError: It has one.
         """
         if self.there():
-            raise GuestError(f"{self.place.uri}: domain {self.domain} is there already")
+            raise GuestError(f"{self.uri}: domain {self.domain} is there already")
 
     def end(self) -> bool:
         """Be without the domain; whether it was there."""
@@ -221,7 +210,7 @@ class Hypervisor:
         """
         text = json.dumps({"execute": command, "arguments": dict(arguments)})
         answer = self._ask(lambda found: self._qemu.qemuMonitorCommand(found, text, 0), command)
-        return description.said(json.loads(answer), f"{self.place.uri}: {command}")
+        return description.said(json.loads(answer), f"{self.uri}: {command}")
 
     def agent(self, command: str, arguments: Mapping[str, Any], timeout_s: float) -> Any:
         """Run a command of the guest's agent.
@@ -235,7 +224,7 @@ class Hypervisor:
         answer = self._ask(
             lambda found: self._qemu.qemuAgentCommand(found, text, seconds, 0), command
         )
-        return description.said(json.loads(answer), f"agent at {self.place.uri}: {command}")
+        return description.said(json.loads(answer), f"agent at {self.uri}: {command}")
 
     def migrate(self, to: Place, request: Request) -> None:
         """Have the guest migrated by the two libvirts; returns when all is over.
@@ -288,7 +277,7 @@ class Hypervisor:
                 lambda: self._qemu.qemuMonitorEventRegister(
                     self._connection, None, None, said, None, 0
                 ),
-                "QEMU cannot be heard",
+                "does not let QEMU be heard",
             )
             stack.callback(
                 self._quietly,
@@ -296,7 +285,7 @@ class Hypervisor:
             )
             other = self._do(
                 lambda: self._connection.domainEventRegisterAny(None, kind, changed, None),
-                "its domains cannot be watched",
+                "does not let its domains be watched",
             )
             stack.callback(self._quietly, lambda: self._connection.domainEventDeregisterAny(other))
             yield
@@ -313,12 +302,12 @@ class Hypervisor:
             if code == self._library.VIR_ERR_NO_DOMAIN:
                 return None
             if code != self._library.VIR_ERR_NO_DOMAIN_METADATA:
-                raise HostError(f"{self.place.uri}: {error}") from error
+                raise HostError(f"{self.uri}: {error}") from error
             text = "<lab/>"
         marks = description.owner(text)
         if (marks.get("name"), marks.get("drill")) != (self.lab_name, self.domain):
             raise ConfigurationError(
-                f"{self.place.uri} has a domain '{self.domain}' that is not a drill's of this lab; "
+                f"{self.uri} has a domain '{self.domain}' that is not a drill's of this lab; "
                 "it is left as it is. Remove it with virsh, or give the lab another lab_name."
             )
         self._known = found
@@ -338,7 +327,7 @@ class Hypervisor:
             GuestError: It cannot be had.
         """
         found = self._known or self._find()
-        gone = f"{self.place.uri}: {what}: there is no domain {self.domain}"
+        gone = f"{self.uri}: {what}: there is no domain {self.domain}"
         if found is None:
             raise GoneError(gone)
         try:
@@ -347,17 +336,7 @@ class Hypervisor:
             if not self._alive(found):
                 self._known = None
                 raise GoneError(gone) from error
-            raise GuestError(f"{self.place.uri}: {what}: {error}") from error
-
-    def _do(self, work: Callable[[], Any], what: str) -> Any:
-        try:
-            return work()
-        except self._library.libvirtError as error:
-            raise HostError(f"libvirt at {self.place.uri}: {what}: {error}") from error
-
-    def _quietly(self, work: Callable[[], object]) -> None:
-        with contextlib.suppress(self._library.libvirtError):
-            work()
+            raise GuestError(f"{self.uri}: {what}: {error}") from error
 
 
 def _find_bindings(lab_name: str) -> None:

@@ -6,11 +6,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
-
-from orrery.errors import ConfigurationError
 from orrery.guest.machine import Accel
 from orrery.packages.store import digest
+from orrery.templates import rendered
 from orrery.vm import qemu
 from orrery.vm.spec import NicKind, VmNic, VmSpec
 
@@ -34,21 +32,13 @@ def xml(spec: VmSpec, templates: Path, kind: str = "") -> str:
     Raises:
         ConfigurationError: The template is not there, or is none.
     """
-    # Values are put in between quotes, so that what XML has a meaning for is escaped.
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-    )
     values = view(spec, kind or KINDS[spec.accel])
-    try:
-        template = environment.get_template(TEMPLATE)
-        made_from = digest([template.render(vm={**values, "made_from": ""})])
-        return template.render(vm={**values, "made_from": made_from})
-    except TemplateError as error:
-        raise ConfigurationError(f"{templates / TEMPLATE}: {error}") from error
+
+    def text(made_from: str) -> str:
+        told = {**values, "made_from": made_from}
+        return rendered(templates, TEMPLATE, markup=True, vm=told)
+
+    return text(digest([text("")]))
 
 
 def view(spec: VmSpec, kind: str) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from xml.etree import ElementTree
 
 from orrery.errors import ConfigurationError, GuestError, HostError
+from orrery.libvirt import Connection
 from orrery.vm import domain as description
 from orrery.vm.running import Run
 from orrery.vm.spec import VmSpec
@@ -21,27 +19,8 @@ OFF = (0, 5, 6)
 """States of a domain that is off: none, shut off, crashed (virDomainState)."""
 
 
-class Libvirt:
-    """A connection to libvirt; closed at the end of a `with` block."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self._library = bindings()
-        self._connection: Any = None
-
-    def __enter__(self) -> Self:
-        # It prints every error on its own otherwise.
-        self._library.registerErrorHandler(lambda _context, _error: None, None)
-        self._connection = self._do(lambda: self._library.open(self.uri), "cannot be reached")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._connection.close()
+class Libvirt(Connection):
+    """The libvirt that has a VM as a domain."""
 
     def define(self, spec: VmSpec, text: str, *, check: bool = False) -> bool:
         """Have the domain as it is described; a running one is shut down for it.
@@ -164,33 +143,6 @@ class Libvirt:
 
     def _off(self, found: Any) -> bool:
         return self._do(found.state, "does not answer")[0] in OFF
-
-    def _do(self, work: Callable[[], Any], what: str) -> Any:
-        try:
-            return work()
-        except self._library.libvirtError as error:
-            raise HostError(f"libvirt at {self.uri} {what}: {error}") from error
-
-    def _quietly(self, work: Callable[[], Any]) -> None:
-        try:
-            work()
-        except self._library.libvirtError:
-            return
-
-
-def bindings() -> Any:
-    """Libvirt's Python bindings, which are there only where role `vm` built them.
-
-    Raises:
-        HostError: They are not.
-    """
-    try:
-        return importlib.import_module("libvirt")
-    except ImportError as error:
-        raise HostError(
-            f"libvirt's Python bindings are not there ({error}). Role vm installs them from "
-            "requirements-libvirt.lock; PYTHONPATH names their folder (vm_libvirt_python_dir)."
-        ) from error
 
 
 def ensure(spec: VmSpec, templates: Path, *, check: bool) -> dict[str, Any]:

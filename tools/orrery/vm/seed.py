@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pycdlib
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from orrery import shell
 from orrery.errors import ConfigurationError
 from orrery.packages import mirror
 from orrery.packages.store import write as write_file
+from orrery.templates import rendered
 
 LABEL = "CIDATA"
 """Name of the volume that cloud-init looks for."""
@@ -175,21 +175,10 @@ def render(seed: Seed, templates: Path) -> dict[str, str]:
         ConfigurationError: Something in the seed is wrong, or a template is.
     """
     seed.check()
-    # What is put in goes through `tojson`, which YAML reads as it is meant.
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (no HTML is made)
-    )
     values = view(seed)
     names = TEXTS if seed.nics else TEXTS[:2]
-    try:
-        texts = {name: environment.get_template(f"{name}.j2").render(seed=values) for name in names}
-    except TemplateError as error:
-        raise ConfigurationError(f"cloud-init: {templates}: {error}") from error
-    return texts
+    # What is put in goes through `tojson`, which YAML reads as it is meant.
+    return {name: rendered(templates, f"{name}.j2", markup=False, seed=values) for name in names}
 
 
 def view(seed: Seed) -> dict[str, Any]:
