@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orrery.drill import domain_home, home
-from orrery.drill.domains import Domains
+from orrery.drill.domain_guests import Domains
 from orrery.drill.home import SIDES
 from orrery.drill.hypervisor import Hypervisor, places
 from orrery.drill.scenario import DrillScenario, Fault

@@ -16,8 +16,8 @@ import pytest
 from orrery import libvirt, shell
 from orrery.drill import domain_home, hypervisor, migration
 from orrery.drill.domain import request as request_of
+from orrery.drill.domain_guests import DomainAgent
 from orrery.drill.domain_home import DomainHome, DomainSide, apart
-from orrery.drill.domains import DomainAgent
 from orrery.drill.hypervisor import Hypervisor, Place, places
 from orrery.drill.migration import GoneError, Now, Order, migrate
 from orrery.drill.scenario import DrillScenario, Fault, Help, Storage

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from orrery.drill import domain as description
 from orrery.drill import faults
 from orrery.drill.convergence import judge
-from orrery.drill.domains import Domains
+from orrery.drill.domain_guests import Domains
 from orrery.drill.home import LIBVIRT, SIDES, Home, Kind, Shape
 from orrery.drill.hypervisor import Hypervisor
 from orrery.drill.migration import GoneError, Meddle, Now, Order, migrate

@@ -68,9 +68,9 @@ def _sides(this: Lab, over: str) -> Iterator[tuple[Any, Any]]:
     if over != LIBVIRT:
         yield guests, Shape.processes(guests)
         return
-    from orrery.drill import domain_home, domains
+    from orrery.drill import domain_guests, domain_home
 
-    with domains.connected(this.settings, guests.state, guests.say) as found:
+    with domain_guests.connected(this.settings, guests.state, guests.say) as found:
         yield found, domain_home.shape(found)
 
 
