@@ -33,6 +33,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self) -> None:
         super().__init__()
+        self._heading = ""
         self._role = ""
         self._role_began = time.monotonic()
         self._role_changed = 0
@@ -42,15 +43,17 @@ class CallbackModule(CallbackBase):
         self._tty = sys.stdout.isatty()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Print the play's name."""
+        """Note the play's name, which is printed with its first task: it may have no host."""
         self._end_role()
-        name = play.get_name().strip()
         mode = " (check mode: nothing is changed)" if play.check_mode else ""
-        self._line(f"{name}{mode}", color="bold")
+        self._heading = f"{play.get_name().strip()}{mode}"
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Note which role is at work."""
         del is_conditional
+        if self._heading:
+            self._line(self._heading, color="bold")
+            self._heading = ""
         role = self._role_of(task)
         if role != self._role:
             self._end_role()

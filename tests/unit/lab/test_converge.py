@@ -54,6 +54,19 @@ def test_changes_and_messages_are_counted(settings: Settings) -> None:
     assert result.messages == ("hello",)
 
 
+def test_a_play_without_hosts_is_not_printed(
+    settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = PLAY.format(what="tasks: [{name: Say, debug: {msg: hello}}]")
+    nobody = text.replace("name: Try", "name: Nobody").replace("localhost", "nobody", 1)
+    settings.inventory.write_text(settings.inventory.read_text() + "nobody: {hosts: {}}\n")
+    (settings.checkout / "play.yml").write_text(f"{text}{nobody}")
+    converge.playbook(settings, "play.yml")
+    said = capfd.readouterr().out
+    assert "Try" in said
+    assert "Nobody" not in said
+
+
 def test_a_lab_in_a_vm_is_worked_on_with_one_python_that_stays(settings: Settings) -> None:
     assert converge.strategy(settings, {}) == {}
     there = replace(settings, in_vm=True)
