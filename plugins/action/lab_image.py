@@ -19,7 +19,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 # Raised when the way of building changes, so that older images are not taken for new ones.
-RECIPE = "1"
+RECIPE = "2"
 BUILD = "orrery-build"
 PACKAGE = "orrery"
 SKIPPED = ("__pycache__", ".pyc", ".pyo")

@@ -12,8 +12,6 @@ from typing import Any
 
 from ansible.module_utils.lab_bootstrap import only_one
 
-BUILD = "orrery-build"
-
 # pip evaluates markers for the Python it runs under, not for --python-version; so a lock is
 # first reduced to the lines that hold inside the image. Standard input to standard output.
 _REDUCE = """
@@ -61,10 +59,29 @@ class Target:
         return tags
 
 
+def key_of(lock: str, target: Target) -> str:
+    """What the cache knows a lock by, for one target."""
+    return hashlib.sha256(f"{target}\n{lock}".encode()).hexdigest()[:16]
+
+
 def folder_of(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
     """Where the wheels of a lock are cached, or will be."""
-    key = hashlib.sha256(f"{target}\n{lock}".encode()).hexdigest()[:16]
-    return Path(arguments["cache_dir"]) / "wheels" / key
+    return Path(arguments["cache_dir"]) / "wheels" / key_of(lock, target)
+
+
+def reduced(lock: str, target: Target, python: str) -> str:
+    """The lines of a lock that hold for the target.
+
+    Raises:
+        WheelsError: That Python has no pip.
+    """
+    return run([python, "-c", _REDUCE, target.python, target.machine], lock)
+
+
+def matching(target: Target) -> list[str]:
+    """Options by which pip takes wheels that fit the target, whatever Python it runs under."""
+    options = ["--only-binary=:all:", f"--python-version={target.python}", "--implementation=cp"]
+    return [*options, *(f"--platform={tag}" for tag in target.platforms())]
 
 
 def collect(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
@@ -87,11 +104,8 @@ def collect(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        reduced = run(
-            [str(arguments["python"]), "-c", _REDUCE, target.python, target.machine], lock
-        )
         wanted = partial / "requirements.txt"
-        wanted.write_text(reduced, encoding="utf-8")
+        wanted.write_text(reduced(lock, target, str(arguments["python"])), encoding="utf-8")
         download(wanted, partial, target, arguments)
         wanted.unlink()
         partial.rename(folder)
@@ -106,9 +120,8 @@ def download(wanted: Path, folder: Path, target: Target, arguments: dict[str, An
     """
     command = [str(arguments["python"]), "-m", "pip", "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    command += ["--only-binary=:all:", "--retries=2", "--timeout=20", f"--dest={folder}"]
-    command += [f"--requirement={wanted}", f"--python-version={target.python}"]
-    command += ["--implementation=cp", *(f"--platform={tag}" for tag in target.platforms())]
+    command += ["--retries=2", "--timeout=20", f"--dest={folder}"]
+    command += [f"--requirement={wanted}", *matching(target)]
     index = []
     if arguments["ca_bundle"]:
         index.append(f"--cert={arguments['ca_bundle']}")
@@ -130,15 +143,6 @@ def download(wanted: Path, folder: Path, target: Target, arguments: dict[str, An
             f"wheels for Python {target.python} cannot be had: {error}. Set lab_wheel_dir to a "
             "folder that holds them, or lab_http_proxy or lab_ca_bundle to reach the Python index."
         ) from error
-
-
-def pip_folder(python: str) -> Path:
-    """Folder of the package pip of that Python; it needs nothing outside it.
-
-    Raises:
-        WheelsError: There is no pip.
-    """
-    return Path(run([python, "-c", "import pip; print(pip.__path__[0])"]).strip())
 
 
 def run(argv: list[str], stdin: str = "", timeout_s: float = 60) -> str:

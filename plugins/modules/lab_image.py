@@ -7,8 +7,9 @@ DOCUMENTATION = """
 module: lab_image
 short_description: Container image of a lab
 description:
-  - Makes an image from a base image, an archive of content and wheels that are collected on this
-    host. A container without network installs them and is committed; no image builder is needed.
+  - Makes an image from a base image, an archive of content and packages whose wheels are
+    collected and installed on this host. A container without network puts them in their places
+    and is committed; no image builder is needed.
   - The action plugin of the same name puts the archive together and computes the key.
 options:
   docker_socket: {type: path, required: true, description: Socket of the Docker daemon.}
@@ -32,13 +33,15 @@ options:
 
 import json
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lab_docker import LAB_LABEL, Docker, DockerError
-from ansible.module_utils.lab_wheels import BUILD, Target, WheelsError, collect, pip_folder
+from ansible.module_utils.lab_site_packages import install
+from ansible.module_utils.lab_wheels import Target, WheelsError
+
+BUILD = "orrery-build"
 
 
 class RefusedError(Exception):
@@ -105,7 +108,7 @@ def build(docker: Docker, arguments: dict[str, Any], wanted: str) -> None:
     try:
         with Path(arguments["context"]).open("rb") as content:
             docker.call("cp", "-", f"{container}:/", stdin=content, timeout_s=120)
-        add_wheels(docker, arguments, container, base)
+        add_packages(docker, arguments, container, base)
         answer = docker.try_call("start", "--attach", container, timeout_s=arguments["timeout_s"])
         if answer.code != 0:
             last = " | ".join((answer.err or answer.out).strip().splitlines()[-8:])
@@ -115,10 +118,10 @@ def build(docker: Docker, arguments: dict[str, Any], wanted: str) -> None:
         docker.try_call("rm", "--force", container)
 
 
-def add_wheels(
+def add_packages(
     docker: Docker, arguments: dict[str, Any], container: str, base: dict[str, str]
 ) -> None:
-    """Collect the wheels of the lock, if there is one, and put them and pip into the container."""
+    """Put the packages of the lock, if there is one, into the container."""
     with tarfile.open(arguments["context"]) as content:
         if f"{BUILD}/requirements.lock" not in content.getnames():
             return
@@ -127,13 +130,8 @@ def add_wheels(
     target = Target(
         base.get("orrery.python", ""), base.get("orrery.machine", ""), base.get("orrery.glibc", "")
     )
-    wheels = collect(lock, target, arguments)
-    with tempfile.TemporaryFile() as packed:
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(wheels, f"{BUILD}/wheels")
-            archive.add(pip_folder(arguments["python"]), f"{BUILD}/lib/pip")
-        packed.seek(0)
-        docker.call("cp", "-", f"{container}:/", stdin=packed, timeout_s=120)
+    with install(lock, target, arguments).open("rb") as packages:
+        docker.call("cp", "-", f"{container}:/", stdin=packages, timeout_s=120)
 
 
 def changes(arguments: dict[str, Any]) -> list[str]:

@@ -9,9 +9,10 @@ module: lab_wheelhouse
 short_description: Collects wheels for another host
 description:
   - Lets pip of this host fetch the wheels of complete, hashed lock files for another Python, and
-    keeps them in the cache.
+    keeps them in the cache. Those that images are made of are installed into archives as well.
 options:
   locks: {type: list, elements: path, required: true, description: The lock files.}
+  image_locks: {type: list, elements: path, default: [], description: Lock files of images.}
   version: {type: str, required: true, description: "Version of the other Python, two parts."}
   machine: {type: str, required: true, description: Architecture in the kernel's words.}
   glibc: {type: str, required: true, description: Version of the other C library.}
@@ -44,11 +45,17 @@ folders:
   type: list
   elements: str
   returned: always
+archives:
+  description: One archive for each lock of an image; empty in check mode where they are not there.
+  type: list
+  elements: str
+  returned: always
 """
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lab_site_packages import archive_of, install
 from ansible.module_utils.lab_wheels import Target, WheelsError, collect, folder_of
 
 
@@ -58,6 +65,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "locks": {"type": "list", "elements": "path", "required": True},
+            "image_locks": {"type": "list", "elements": "path", "default": []},
             "version": {"type": "str", "required": True},
             "machine": {"type": "str", "required": True},
             "glibc": {"type": "str", "required": True},
@@ -73,15 +81,21 @@ def main() -> None:
     params = module.params
     target = Target(params["version"], params["machine"], params["glibc"])
     try:
-        locks = [Path(path).read_text(encoding="utf-8") for path in params["locks"]]
-        wanted = [folder_of(lock, target, params) for lock in locks]
-        changed = not all(folder.is_dir() for folder in wanted)
+        texts = [Path(path).read_text(encoding="utf-8") for path in params["locks"]]
+        of_images = [Path(path).read_text(encoding="utf-8") for path in params["image_locks"]]
+        folders = [folder_of(text, target, params) for text in texts]
+        archives = [archive_of(text, target, params) for text in of_images]
+        changed = not all(path.exists() for path in (*folders, *archives))
         if changed and not module.check_mode:
-            wanted = [collect(lock, target, params) for lock in locks]
+            folders = [collect(text, target, params) for text in texts]
+            archives = [install(text, target, params) for text in of_images]
     except (OSError, WheelsError) as error:
         module.fail_json(msg=str(error))
-    there = [str(folder) for folder in wanted if folder.is_dir()]
-    module.exit_json(changed=changed, folders=there)
+    module.exit_json(
+        changed=changed,
+        folders=[str(path) for path in folders if path.exists()],
+        archives=[str(path) for path in archives if path.exists()],
+    )
 
 
 if __name__ == "__main__":

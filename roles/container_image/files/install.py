@@ -9,7 +9,6 @@ import json
 import os
 import py_compile
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -17,17 +16,17 @@ from pathlib import Path
 BUILD = Path("/orrery-build")
 
 
-def install_wheels(site: Path) -> None:
-    """Install the locked packages, checking every wheel against its hash once more."""
-    lock = BUILD / "requirements.lock"
-    if not lock.is_file():
-        return
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--require-hashes"]
-    command += ["--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
-    command += ["--root-user-action=ignore", "--quiet", f"--find-links={BUILD / 'wheels'}"]
-    command += [f"--target={site}", f"--requirement={lock}"]
-    environment = {**os.environ, "PYTHONPATH": str(BUILD / "lib")}
-    subprocess.run(command, env=environment, check=True, timeout=600)
+def take_packages(source: Path, site: Path) -> bool:
+    """Move packages that were installed outside to their place; whether they are compiled."""
+    if not source.is_dir():
+        return True
+    compiled = any(source.rglob(f"*.{sys.implementation.cache_tag}.pyc"))
+    for entry in source.iterdir():
+        if (site / entry.name).is_dir():
+            copy_tree(entry, site / entry.name)
+        else:
+            shutil.move(entry, site / entry.name)
+    return compiled
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -56,11 +55,13 @@ def main() -> None:
     plan = json.loads((BUILD / "plan.json").read_text())
     site = Path(sysconfig.get_path("purelib"))
     site.mkdir(parents=True, exist_ok=True)
-    install_wheels(site)
+    compiled = take_packages(BUILD / "packages", site)
+    ours = sorted((BUILD / "site").glob("*"))
     copy_tree(BUILD / "site", site)
     copy_tree(BUILD / "root", Path("/"))
+    sites = [site / one.name for one in ours] if compiled else [site]
     # The image's user cannot write beside the modules, so a cold start would compile each time.
-    for folder in (site, *map(Path, plan["compile"])):
+    for folder in (*sites, *map(Path, plan["compile"])):
         if folder.is_dir():
             compileall.compile_dir(
                 folder,

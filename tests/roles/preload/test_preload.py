@@ -28,7 +28,8 @@ def inputs(folder: Path, checkout: Path) -> dict[str, Any]:
         "preload_cache_dir": str(folder / "cache"),
         "preload_venv": "",
         "preload_wheel_dir": str(folder / "built"),
-        "preload_locks": [str(lock)],
+        "preload_lock": str(lock),
+        "preload_image_locks": [str(lock)],
         "preload_base_image_method": "registry",
     }
 
@@ -42,6 +43,7 @@ def test_wheels_and_data_arrive_and_a_second_run_sends_nothing(
     assert list((cargo / "wheels").glob("numpy-*.whl"))
     assert (cargo / "orrery" / "orrery-0-py3-none-any.whl").read_text() == "a wheel"
     assert (cargo / "requirements.lock").is_file()
+    assert list((tmp_path / "cache" / "installed").glob("*.tar"))
     assert run_role("preload", variables).changed == 0
 
     (tmp_path / "built" / "orrery-0-py3-none-any.whl").write_text("another wheel")

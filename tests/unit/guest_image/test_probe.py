@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -228,3 +229,14 @@ def test_a_taken_port_is_named_with_the_reason(probe: Path) -> None:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     assert done.returncode == 3
     assert "127.0.0.1: Address already in use" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs before everything else")
+def test_beats_run_before_other_programs_where_that_is_asked_for(probe: Path) -> None:
+    words = ["heartbeat", "--seconds", "5", "--fifo", "7"]
+    with subprocess.Popen([str(probe), *words], stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 4
+        while os.sched_getscheduler(process.pid) != os.SCHED_FIFO and time.monotonic() < end:
+            time.sleep(0.01)
+        assert os.sched_getparam(process.pid).sched_priority == 7
+        process.terminate()

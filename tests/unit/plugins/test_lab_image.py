@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils import lab_wheels
+from ansible.module_utils import lab_site_packages, lab_wheels
 
 from plugins.action import lab_image as action
 
 WHEEL = "wandering-1.0-py3-none-any.whl"
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_platforms_go_down_from_the_c_library_of_the_image() -> None:
     assert "manylinux_2_37_x86_64" not in tags
 
 
-def collect(tmp_path: Path, digest: str) -> Path:
+def lock_and_arguments(tmp_path: Path, digest: str) -> tuple[str, dict[str, Any]]:
     wheels = tmp_path / "wheels"
     wheels.mkdir(exist_ok=True)
     with zipfile.ZipFile(wheels / WHEEL, "w") as wheel:
@@ -86,6 +87,8 @@ def collect(tmp_path: Path, digest: str) -> Path:
             zipfile.ZipInfo("wandering-1.0.dist-info/WHEEL"),
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
+        wheel.writestr(zipfile.ZipInfo("wandering-1.0.dist-info/RECORD"), "")
+        wheel.writestr(zipfile.ZipInfo("wandering.py"), "STEPS = 3\n")
     digest = digest or hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
     lock = (
         f"wandering==1.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:{digest}\n"
@@ -100,6 +103,11 @@ def collect(tmp_path: Path, digest: str) -> Path:
         "ca_bundle": "",
         "timeout_s": 120,
     }
+    return lock, arguments
+
+
+def collect(tmp_path: Path, digest: str) -> Path:
+    lock, arguments = lock_and_arguments(tmp_path, digest)
     target = lab_wheels.Target("3.11", "x86_64", "2.36")
     folder: Path = lab_wheels.collect(lock, target, arguments)
     return folder
@@ -118,3 +126,27 @@ def test_a_wheel_with_another_hash_is_not_taken(tmp_path: Path) -> None:
     assert "wheels for Python 3.11 cannot be had" in str(refused.value)
     assert "Set lab_wheel_dir to a folder that holds them" in str(refused.value)
     assert not list((tmp_path / "cache" / "wheels").glob("*[0-9a-f]"))
+
+
+@pytest.mark.parametrize(("python", "compiled"), [(THIS, True), ("3.99", False)])
+def test_packages_are_installed_once_and_compiled_by_their_own_python(
+    tmp_path: Path, python: str, compiled: bool
+) -> None:
+    lock, arguments = lock_and_arguments(tmp_path, "")
+    target = lab_wheels.Target(python, "x86_64", "2.36")
+    archive = lab_site_packages.install(lock, target, arguments)
+    with tarfile.open(archive) as content:
+        names = [Path(entry.name).relative_to(lab_site_packages.PLACE) for entry in content]
+        assert {(entry.uid, entry.gid) for entry in content} == {(0, 0)}
+    assert Path("wandering.py") in names
+    assert any(name.suffix == ".pyc" for name in names) is compiled
+    made = archive.stat().st_mtime_ns
+    assert lab_site_packages.install(lock, target, arguments).stat().st_mtime_ns == made
+    assert not list(archive.parent.glob("*.partial"))
+
+
+def test_packages_that_cannot_be_had_leave_no_archive(tmp_path: Path) -> None:
+    lock, arguments = lock_and_arguments(tmp_path, "0" * 64)
+    with pytest.raises(lab_wheels.WheelsError, match="cannot be had"):
+        lab_site_packages.install(lock, lab_wheels.Target(THIS, "x86_64", "2.36"), arguments)
+    assert not list((tmp_path / "cache").rglob("*.tar"))

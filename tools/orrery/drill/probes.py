@@ -24,6 +24,8 @@ from orrery.network.serving import Listening, Server, await_listening
 
 RATE = 1000
 """Packets and beats per second."""
+PRIORITY = 50
+"""Of beats and packets in the guest (SCHED_FIFO): what they miss is not the other probes' doing."""
 PAYLOAD = 64
 SERVICE = "service"
 INWARD_PORT, OUTWARD_PORT, SERVICE_PORT = 47001, 47002, 47003
@@ -92,7 +94,7 @@ class Probes:
             words = ["serve", "--port", str(SERVICE_PORT), *_rest(), *bound]
             self._await(agent, self._run(agent, SERVICE, words), listening, address)
             if both:
-                self._run(agent, "send", _send(self._host.address, OUTWARD_PORT))
+                self._run(agent, "send", _send(self._host.address, OUTWARD_PORT, PRIORITY))
         self._go(stack, "inward", _send(address, INWARD_PORT))
         if both:
             request = _ask(address, REQUEST_SIZE, 1, REQUEST_RATE, self._outer("requests"))
@@ -193,9 +195,9 @@ def _receive(port: int, log: str) -> list[str]:
     return ["receive", "--port", str(port), *_rest(log)]
 
 
-def _send(address: str, port: int) -> list[str]:
+def _send(address: str, port: int, priority: int = 0) -> list[str]:
     words = ["send", "--to", address, "--port", str(port), "--size", str(PAYLOAD)]
-    return [*words, "--rate", str(RATE), *_rest()]
+    return [*words, "--rate", str(RATE), "--fifo", str(priority), *_rest()]
 
 
 def _ask(address: str, size: int, window: int, rate: int, log: str) -> list[str]:
@@ -221,7 +223,7 @@ def _summary(name: str, ran: Ran) -> dict[str, Any]:
 
 
 def _beats(log: str) -> list[str]:
-    return ["heartbeat", *_rest(log)]
+    return ["heartbeat", "--fifo", str(PRIORITY), *_rest(log)]
 
 
 def _written() -> list[str]:

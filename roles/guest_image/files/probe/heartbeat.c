@@ -6,12 +6,13 @@
 
 int heartbeat(int argc, char **argv)
 {
-	int64_t period_us = 1000, duration_s = 0, gap_ms = 10;
+	int64_t period_us = 1000, duration_s = 0, gap_ms = 10, priority = 0;
 	const char *path = NULL;
 	const struct option options[] = {
 		{.name = "period-us", .number = &period_us, .low = 100, .high = 1000000},
 		{.name = "seconds", .required = true, .number = &duration_s, .low = 1, .high = 86400},
 		{.name = "gap-ms", .number = &gap_ms, .low = 1, .high = 60000},
+		{.name = "fifo", .number = &priority, .low = 0, .high = HIGHEST_PRIORITY},
 		{.name = "log", .text = &path},
 		{.name = NULL},
 	};
@@ -20,6 +21,8 @@ int heartbeat(int argc, char **argv)
 	read_options(argc, argv, options);
 
 	FILE *log = log_open(path);
+
+	take_priority(priority);
 
 	const int64_t period = period_us * NS_PER_US;
 	const int64_t began_real = now_ns(CLOCK_REALTIME), began = now_ns(CLOCK_MONOTONIC);

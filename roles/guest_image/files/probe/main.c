@@ -2,6 +2,7 @@
 #include "probe.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,9 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *usage;
 } commands[] = {
-	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10] [--log FILE]"},
+	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10] [--fifo 0] [--log FILE]"},
 	{"dirty", dirty, "--mb N --seconds S [--pages-per-s 0] [--pattern random|byte]"},
-	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0]"},
+	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0] [--fifo 0]"},
 	{"receive", receive_numbered, "--port P --seconds S [--idle-ms 0] [--bind IP] [--log FILE]"},
 	{"cpu", cpu, "--work N"},
 	{"write", write_disk, "--to DEVICE --mb N --seconds S --pages-per-s R"},
@@ -103,6 +104,14 @@ void sleep_until_ns(int64_t deadline)
 	struct timespec until = {.tv_sec = deadline / NS_PER_S, .tv_nsec = deadline % NS_PER_S};
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+void take_priority(int64_t priority)
+{
+	const struct sched_param wanted = {.sched_priority = (int)priority};
+
+	if (priority && sched_setscheduler(0, SCHED_FIFO, &wanted))
+		fail("priority");
 }
 
 double seconds(int64_t ns)

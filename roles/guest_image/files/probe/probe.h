@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+enum { HIGHEST_PRIORITY = 99 };
 enum { NS_PER_S = 1000000000, NS_PER_MS = 1000000, NS_PER_US = 1000 };
 
 /* One option of a subcommand: a bounded whole number, or a text where `text` is set. */
@@ -38,6 +39,9 @@ int64_t now_ns(clockid_t clock);
 
 /* Sleep until a time of CLOCK_MONOTONIC [ns]; a signal ends the sleep. */
 void sleep_until_ns(int64_t deadline);
+
+/* Run before everything that has no such priority (SCHED_FIFO), unless it is 0. */
+void take_priority(int64_t priority);
 
 /* Seconds, for people and JSON. */
 double seconds(int64_t ns);

@@ -13,7 +13,7 @@ from orrery.mnist.download import Network
 from orrery.packages import mirror
 from orrery.packages.store import write
 from orrery.vm.image.needs import MKE2FS, MMDEBSTRAP, QEMU_IMG, ZSTD, Program
-from orrery.vm.image.recipe import Recipe
+from orrery.vm.image.recipe import DISABLED, Recipe
 
 DISK, KERNEL, INITRD = "disk.qcow2", "vmlinuz", "initrd"
 PROGRAMS: tuple[Program, ...] = (MMDEBSTRAP, MKE2FS, QEMU_IMG)
@@ -78,6 +78,7 @@ def make(recipe: Recipe, network: Network, work: Path, target: Path) -> int:
             f"VM image: mmdebstrap: {_reason(str(error))}. Check that {recipe.sources[0]} answers, "
             "or set lab_package_mirror or lab_http_proxy."
         ) from error
+    disable(root)
     read_lists(root)
     forget(root)
     take_kernel(root, target)
@@ -119,6 +120,14 @@ def write_skeleton(recipe: Recipe, folder: Path) -> None:
         path.symlink_to(target)
     for path in (one for one in folder.rglob("*") if one.is_dir() and not one.is_symlink()):
         path.chmod(0o755)
+
+
+def disable(root: Path) -> None:
+    """Keep the units that roles start from starting by themselves."""
+    folders = ("*.wants", "*.requires")
+    for link in _matching(root / "etc/systemd/system", [f"{one}/*" for one in folders]):
+        if link.name in DISABLED:
+            link.unlink()
 
 
 def read_lists(root: Path) -> None:

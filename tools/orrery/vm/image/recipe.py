@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orrery.errors import ConfigurationError
 
-REVISION = "3"
+REVISION = "4"
 """Raised when the way of building changes, so that older images are not taken for new ones."""
 
 PACKAGES = (
@@ -53,6 +53,16 @@ MASKED = (
     "systemd-pstore.service",
     "systemd-timesyncd.service",
     "unattended-upgrades.service",
+)
+# Of packages that a lab's roles install: an image that has them already starts them no earlier than
+# the roles do.
+DISABLED = (
+    "containerd.service",
+    "docker.service",
+    "docker.socket",
+    "nginx.service",
+    "openvswitch-switch.service",
+    "ovs-record-hostname.service",
 )
 # Where a path leads. The generator of cloud-init looks for clouds with some hundred processes; here
 # it is known that there is a seed.
@@ -152,7 +162,7 @@ class Recipe:
         return [
             *[REVISION, self.system, self.release, " ".join(self.packages), *named],
             *[f"{path}>{target}" for path, target in sorted(self.links.items())],
-            *[APPEND, *self.sources],
+            *[" ".join(DISABLED), APPEND, *self.sources],
         ]
 
 
