@@ -98,6 +98,9 @@ def test_an_engine_of_ours_is_shared_handed_over_and_removed(
         assert (folder / "docker.pid").read_text() == pid
         assert state_of(one).read().facts == {}
         assert state_of(two).read().facts["docker"]["owned"] is True
+        # As an engine leaves it that was killed, and started again.
+        data = str(folder / "data")
+        shell.run(["mount", "--bind", data, data], timeout_s=20)
     finally:
         for inputs in (one, two):
             if state_of(inputs).exists() and "docker" in state_of(inputs).read().facts:

@@ -202,3 +202,12 @@ def test_a_path_that_is_not_there_is_refused(world: World) -> None:
 def test_a_given_url_needs_a_checksum(world: World) -> None:
     with pytest.raises(ConfigurationError, match="vm_image_checksum"):
         world.chooser().ensure(choose.Wish("debian-12", source="http://near/disk.qcow2"))
+
+
+def test_units_that_roles_start_do_not_start_by_themselves(tmp_path: Path) -> None:
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for unit in ("docker.service", "nginx.service", "ssh.service"):
+        (wants / unit).symlink_to(f"/lib/systemd/system/{unit}")
+    bootstrap.disable(tmp_path)
+    assert [link.name for link in wants.iterdir()] == ["ssh.service"]
