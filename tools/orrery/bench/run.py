@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from orrery.lab.converge import exclusively
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
 from orrery.measure import record as records
-from orrery.measure import show
+from orrery.measure import quiet, show
 from orrery.measure.journal import Journal
 from orrery.measure.record import Record
 
@@ -82,8 +82,9 @@ def run(
             _journal(settings, suite, resumed) as journal,
             measuring.resumable(console, journal, "bench", asked, "trials"),
         ):
-            seen, started = hosts.describe(), records.begin()
-            with measuring.progress(console, "trials") as (tell, say), Bench(guests, say) as bench:
+            seen, started, work = hosts.describe(), records.begin(), quiet.Work()
+            with measuring.progress(console, "trials") as (told, say), Bench(guests, say) as bench:
+                tell = measuring.sampling(told, work)
 
                 def step(where: Where) -> None:
                     key = (where.title, where.step.phase, where.step.block)
@@ -94,7 +95,7 @@ def run(
                 suite,
                 outcomes,
                 started=started,
-                host=seen,
+                host=replace(seen, work=work.as_mapping()),
                 accel=str(accel),
                 versions=measuring.versions(guests.state.facts),
                 resumed=resumed is not None,
@@ -144,4 +145,5 @@ def _tell(console: Console, made: Record, path: Path) -> None:
         else ""
     )
     console.print(f"{measuring.duration(summary['seconds'])}{grown}", soft_wrap=True)
+    measuring.say_work(console, made)
     console.print(f"record: {path}", soft_wrap=True, markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from orrery.lab.measuring import Tell
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
 from orrery.measure import record as records
-from orrery.measure import runner, show
+from orrery.measure import quiet, runner, show
 from orrery.measure.journal import Journal
 from orrery.measure.plan import Outcome
 from orrery.measure.record import Record
@@ -119,17 +119,17 @@ def run(
         ):
             timelines = Timelines(journal.path.with_suffix(".timelines"))
             timelines.read()
-            seen, started = hosts.describe(), records.begin()
+            seen, started, work = hosts.describe(), records.begin(), quiet.Work()
             with (
                 measuring.progress(console, "moves") as (tell, say),
                 Drill(guests, say, timelines.keep, shape) as drill,
             ):
-                outcomes = _measure(suite, drill, journal, tell)
+                outcomes = _measure(suite, drill, journal, measuring.sampling(tell, work))
             made = results.record(
                 suite,
                 outcomes,
                 started=started,
-                host=seen,
+                host=replace(seen, work=work.as_mapping()),
                 accel=str(accel),
                 versions=measuring.versions(guests.state.facts),
                 leaks=drill.leaks,
@@ -207,4 +207,5 @@ def _tell(console: Console, made: Record, path: Path) -> None:
         soft_wrap=True,
         markup=False,
     )
+    measuring.say_work(console, made)
     console.print(f"record: {path}", soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from orrery.errors import OrreryError
+from orrery.measure import quiet
 from orrery.measure.journal import TRIAL, Journal
 from orrery.measure.record import Record
 from orrery.report import pages
@@ -77,6 +78,23 @@ def progress(console: Console, what: str) -> Iterator[tuple[Tell, Say]]:
             bar.update(task, completed=done, total=total, description=text)
 
         yield tell, lambda text: bar.console.print(text, soft_wrap=True, markup=False)
+
+
+def sampling(tell: Tell, work: quiet.Work) -> Tell:
+    """Have a look at the host before each step is told and begins."""
+
+    def sampled(done: int, total: int, text: str, key: Hashable) -> None:
+        work.sample()
+        tell(done, total, text, key)
+
+    return sampled
+
+
+def say_work(console: Console, made: Record) -> None:
+    """Say whether the host was quiet, where that is known."""
+    said = quiet.sentence(made.host.get("work", {}))
+    if said:
+        console.print(said, soft_wrap=True, markup=False)
 
 
 def page(console: Console, made: Record, path: Path, folder: Path) -> Path | None:

@@ -115,6 +115,13 @@ def differences(a: Record, b: Record) -> list[str]:
         found.append(_differs("the commit", a.git, b.git))
     elif a.git.endswith("-dirty"):
         found.append(f"Both were made with files that differ from commit {a.git[:12]}.")
+    restless = [
+        name
+        for name, one in (("a", a), ("b", b))
+        if not dict(one.host.get("work", {})).get("quiet", True)
+    ]
+    if restless:
+        found.append(f"The machine was not quiet in {' and '.join(restless)}.")
     if a.scenario != b.scenario:
         found.append(_differs("what was asked for", a.scenario["name"], b.scenario["name"]))
     return found + _conditions(a, b)

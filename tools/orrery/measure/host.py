@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class Host:
         cores: Cores this process may use.
         memory_mb: Memory of the machine [MiB].
         load_average: Runnable tasks over 1, 5 and 15 minutes.
+        work: What `quiet.Work` found while it was measured on; empty where nobody looked.
     """
 
     cpu_model: str
@@ -28,10 +30,12 @@ class Host:
     kernel: str
     distro: str
     load_average: tuple[float, float, float]
+    work: Mapping[str, Any] = field(default_factory=dict)
 
     def as_mapping(self) -> dict[str, Any]:
         """The JSON object that is stored."""
-        return {**asdict(self), "load_average": list(self.load_average)}
+        found = {**asdict(self), "load_average": list(self.load_average), "work": dict(self.work)}
+        return found if self.work else {key: found[key] for key in found if key != "work"}
 
 
 def describe(proc: Path = Path("/proc"), etc: Path = Path("/etc")) -> Host:

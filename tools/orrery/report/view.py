@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from orrery.measure import quantities
+from orrery.measure import quantities, quiet
 from orrery.measure.record import Record, Row
 from orrery.report import charts, comparison, findings, plots, timelines, words
 from orrery.report.charts import Chart, Forest
@@ -195,11 +195,13 @@ def facts(record: Record) -> tuple[tuple[str, str], ...]:
     cores, memory = _counted(host["cores"], "core"), f"{host['memory_mb'] / 1024:.1f} GiB"
     commit = record.git.removesuffix(DIRTY)
     changed = ", with files changed" if record.git.endswith(DIRTY) else ""
+    noticed = quiet.sentence(host.get("work", {}))
     return (
         ("Measured", when(record)),
         ("Host", f"{host['cpu_model']}, {cores}, {memory}"),
         ("System", f"{host['distro']}, Linux {host['kernel']}"),
         ("Load before", f"{loads} (1, 5 and 15 minutes)"),
+        *((("Meanwhile", noticed),) if noticed else ()),
         ("Acceleration", ACCELERATION.get(record.accel, record.accel)),
         ("Versions", ", ".join(f"{name} {value}" for name, value in record.versions.items())),
         ("Commit", commit + changed),
