@@ -21,8 +21,8 @@ from orrery.lab import measuring
 from orrery.lab.converge import exclusively
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
-from orrery.measure import record as records
 from orrery.measure import quiet, show
+from orrery.measure import record as records
 from orrery.measure.journal import Journal
 from orrery.measure.record import Record
 

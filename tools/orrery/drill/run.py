@@ -25,8 +25,8 @@ from orrery.lab.converge import exclusively
 from orrery.lab.measuring import Tell
 from orrery.lab.settings import Settings
 from orrery.measure import host as hosts
-from orrery.measure import record as records
 from orrery.measure import quiet, runner, show
+from orrery.measure import record as records
 from orrery.measure.journal import Journal
 from orrery.measure.plan import Outcome
 from orrery.measure.record import Record

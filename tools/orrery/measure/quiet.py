@@ -1,4 +1,4 @@
-"""Whether a host is quiet: the same work on all its processors, between the trials of a measurement.
+"""Whether a host is quiet: the same work on all its processors between the trials of a run.
 
 A load average knows nothing of other machines on the same hardware; how long work takes does.
 """
