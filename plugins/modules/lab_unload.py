@@ -52,6 +52,7 @@ EXAMPLES = r"""
 """
 
 import hashlib
+import os
 import socket
 import tarfile
 import tempfile
@@ -89,8 +90,8 @@ def receive(source: str, target: IO[bytes], limit: int, timeout_s: float) -> str
     return digest.hexdigest()
 
 
-def unload(source: str, sha256: str, limit: int, dest: Path, timeout_s: float) -> None:
-    """Receive, check and unpack.
+def unload(source: str, sha256: str, limit: int, dest: Path, stamp: str, timeout_s: float) -> None:
+    """Receive, check and unpack; the stamp comes when all else is on the disk.
 
     Raises:
         UnloadError: It is not what was expected.
@@ -105,7 +106,13 @@ def unload(source: str, sha256: str, limit: int, dest: Path, timeout_s: float) -
         with tarfile.open(fileobj=arrived) as archive:
             # Debian 12's Python is older than filters, and the checksum vouches for the content.
             safe = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
-            archive.extractall(dest, **safe)  # type: ignore[arg-type] # noqa: S202 (see above)
+            content = archive.getmembers()
+            last = [one for one in content if one.name.removeprefix("./") == stamp]
+            rest = [one for one in content if one not in last]
+            for part in (rest, last):
+                archive.extractall(dest, part, **safe)  # type: ignore[arg-type] # noqa: S202 (see above)
+                # A machine that is killed now would have files without content.
+                os.sync()
 
 
 def main() -> None:
@@ -127,7 +134,8 @@ def main() -> None:
     try:
         if changed and not module.check_mode:
             limit = (params["size_mb"] + SLACK_MB) * 1_000_000
-            unload(params["source"], params["sha256"], limit, dest, params["timeout_s"])
+            wanted = (params["source"], params["sha256"], limit)
+            unload(*wanted, dest, params["stamp"], params["timeout_s"])
     except (UnloadError, OSError, tarfile.TarError) as error:
         module.fail_json(msg=f"cargo: {error}. Run ./lab up again.")
     module.exit_json(changed=changed)

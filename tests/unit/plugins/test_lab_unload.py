@@ -14,6 +14,8 @@ import pytest
 
 from plugins.modules import lab_unload
 
+STAMP = "cargo/loaded-1"
+
 
 def archive() -> bytes:
     buffer = io.BytesIO()
@@ -21,7 +23,7 @@ def archive() -> bytes:
         member = tarfile.TarInfo("cargo/a")
         member.size = 3
         made.addfile(member, io.BytesIO(b"one"))
-        made.addfile(tarfile.TarInfo("cargo/loaded-1"))
+        made.addfile(tarfile.TarInfo(STAMP))
     return buffer.getvalue()
 
 
@@ -45,7 +47,7 @@ def served() -> Callable[[bytes], str]:
 def test_what_was_expected_is_unpacked(tmp_path: Path, served: Callable[[bytes], str]) -> None:
     data = archive()
     digest = hashlib.sha256(data).hexdigest()
-    lab_unload.unload(served(data), digest, len(data), tmp_path / "cache", 5)
+    lab_unload.unload(served(data), digest, len(data), tmp_path / "cache", STAMP, 5)
     assert (tmp_path / "cache" / "cargo" / "a").read_bytes() == b"one"
     assert (tmp_path / "cache" / "cargo" / "loaded-1").is_file()
 
@@ -62,4 +64,19 @@ def test_a_cut_archive_is_refused_and_nothing_is_unpacked(
 
 def test_an_endless_stream_is_cut_off(tmp_path: Path, served: Callable[[bytes], str]) -> None:
     with pytest.raises(lab_unload.UnloadError, match="sends more than 1000 bytes"):
-        lab_unload.unload(served(b"x" * 5000), "", 1000, tmp_path, 5)
+        lab_unload.unload(served(b"x" * 5000), "", 1000, tmp_path, STAMP, 5)
+
+
+def test_the_stamp_comes_when_all_else_is_on_the_disk(
+    tmp_path: Path, served: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def sync() -> None:
+        seen.append(((tmp_path / "cargo/a").exists(), (tmp_path / STAMP).exists()))
+
+    monkeypatch.setattr(lab_unload.os, "sync", sync)
+    data = archive()
+    digest = hashlib.sha256(data).hexdigest()
+    lab_unload.unload(served(data), digest, len(data), tmp_path, STAMP, 5)
+    assert seen == [(True, False), (True, True)]

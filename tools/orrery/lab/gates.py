@@ -107,7 +107,8 @@ def smoke(checkout: Path) -> dict[str, int]:
     """
     console = Console(highlight=False)
     began = time.monotonic()
-    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0)
+    # It is a story: where a step fails, those after it have nothing to stand on.
+    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0, ["--exitfirst"])
     _print(console, result)
     console.print("what each step printed: .lab/smoke")
     return _conclude(console, [result], time.monotonic() - began)
@@ -175,9 +176,10 @@ def _tests(
     fast: bool,
     disposable: bool,
     workers: int,
+    more: Sequence[str] = (),
 ) -> Result:
     argv, report = _pytest(checkout, name, folders, disposable=disposable, workers=workers)
-    argv += ["-m", FAST_MARKERS] if fast else []
+    argv += [*(["-m", FAST_MARKERS] if fast else []), *more]
     began = time.monotonic()
     code = shell.stream(argv, timeout_s=TESTS_TIMEOUT_S, cwd=checkout, env=_test_environment())
     counts = read_counts(report)
