@@ -58,7 +58,7 @@ def test_a_cut_archive_is_refused_and_nothing_is_unpacked(
     data = archive()
     digest = hashlib.sha256(data).hexdigest()
     with pytest.raises(lab_unload.UnloadError, match="sent an archive of checksum"):
-        lab_unload.unload(served(data[:-600]), digest, len(data), tmp_path, 5)
+        lab_unload.unload(served(data[:-600]), digest, len(data), tmp_path, STAMP, 5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,7 +75,7 @@ def test_the_stamp_comes_when_all_else_is_on_the_disk(
     def sync() -> None:
         seen.append(((tmp_path / "cargo/a").exists(), (tmp_path / STAMP).exists()))
 
-    monkeypatch.setattr(lab_unload.os, "sync", sync)
+    monkeypatch.setattr("os.sync", sync)
     data = archive()
     digest = hashlib.sha256(data).hexdigest()
     lab_unload.unload(served(data), digest, len(data), tmp_path, STAMP, 5)
