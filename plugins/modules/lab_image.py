@@ -107,7 +107,9 @@ def build(docker: Docker, arguments: dict[str, Any], wanted: str) -> None:
     )
     try:
         with Path(arguments["context"]).open("rb") as content:
-            docker.call("cp", "-", f"{container}:/", stdin=content, timeout_s=120)
+            docker.call(
+                "cp", "-", f"{container}:/", stdin=content, timeout_s=arguments["timeout_s"]
+            )
         add_packages(docker, arguments, container, base)
         answer = docker.try_call("start", "--attach", container, timeout_s=arguments["timeout_s"])
         if answer.code != 0:
@@ -131,7 +133,7 @@ def add_packages(
         base.get("orrery.python", ""), base.get("orrery.machine", ""), base.get("orrery.glibc", "")
     )
     with install(lock, target, arguments).open("rb") as packages:
-        docker.call("cp", "-", f"{container}:/", stdin=packages, timeout_s=120)
+        docker.call("cp", "-", f"{container}:/", stdin=packages, timeout_s=arguments["timeout_s"])
 
 
 def changes(arguments: dict[str, Any]) -> list[str]:
