@@ -25,7 +25,8 @@ from orrery.network.serving import Listening, Server, await_listening
 RATE = 1000
 """Packets and beats per second."""
 PRIORITY = 50
-"""Of beats and packets in the guest (SCHED_FIFO): what they miss is not the other probes' doing."""
+"""Of beats in the guest (SCHED_FIFO): what they miss is not the other probes' doing. A sender with it
+starves the kernel's thread that receives, and the guest's ring overflows."""
 PAYLOAD = 64
 SERVICE = "service"
 INWARD_PORT, OUTWARD_PORT, SERVICE_PORT = 47001, 47002, 47003
@@ -94,7 +95,7 @@ class Probes:
             words = ["serve", "--port", str(SERVICE_PORT), *_rest(), *bound]
             self._await(agent, self._run(agent, SERVICE, words), listening, address)
             if both:
-                self._run(agent, "send", _send(self._host.address, OUTWARD_PORT, PRIORITY))
+                self._run(agent, "send", _send(self._host.address, OUTWARD_PORT))
         self._go(stack, "inward", _send(address, INWARD_PORT))
         if both:
             request = _ask(address, REQUEST_SIZE, 1, REQUEST_RATE, self._outer("requests"))
@@ -195,9 +196,9 @@ def _receive(port: int, log: str) -> list[str]:
     return ["receive", "--port", str(port), *_rest(log)]
 
 
-def _send(address: str, port: int, priority: int = 0) -> list[str]:
+def _send(address: str, port: int) -> list[str]:
     words = ["send", "--to", address, "--port", str(port), "--size", str(PAYLOAD)]
-    return [*words, "--rate", str(RATE), "--fifo", str(priority), *_rest()]
+    return [*words, "--rate", str(RATE), *_rest()]
 
 
 def _ask(address: str, size: int, window: int, rate: int, log: str) -> list[str]:

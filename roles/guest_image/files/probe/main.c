@@ -17,7 +17,7 @@ static const struct {
 } commands[] = {
 	{"heartbeat", heartbeat, "--seconds S [--period-us 1000] [--gap-ms 10] [--fifo 0] [--log FILE]"},
 	{"dirty", dirty, "--mb N --seconds S [--pages-per-s 0] [--pattern random|byte]"},
-	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0] [--fifo 0]"},
+	{"send", send_numbered, "--to IP --port P --seconds S [--size 64|imix] [--rate 0]"},
 	{"receive", receive_numbered, "--port P --seconds S [--idle-ms 0] [--bind IP] [--log FILE]"},
 	{"cpu", cpu, "--work N"},
 	{"write", write_disk, "--to DEVICE --mb N --seconds S --pages-per-s R"},

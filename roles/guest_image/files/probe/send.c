@@ -74,14 +74,13 @@ static void report(int64_t sent, int64_t errors, int64_t bytes, struct sizes siz
 int send_numbered(int argc, char **argv)
 {
 	static char buffer[NUMBERED_LARGEST];
-	int64_t port = 0, rate = 0, duration_s = 0, priority = 0;
+	int64_t port = 0, rate = 0, duration_s = 0;
 	const char *address = NULL, *size = "64";
 	const struct option options[] = {
 		{.name = "to", .required = true, .text = &address},
 		{.name = "port", .required = true, .number = &port, .low = 1, .high = 65535},
 		{.name = "size", .text = &size},
 		{.name = "rate", .number = &rate, .low = 0, .high = 10000000},
-		{.name = "fifo", .number = &priority, .low = 0, .high = HIGHEST_PRIORITY},
 		{.name = "seconds", .required = true, .number = &duration_s, .low = 1, .high = 86400},
 		{.name = NULL},
 	};
@@ -90,9 +89,6 @@ int send_numbered(int argc, char **argv)
 
 	const struct sizes sizes = read_sizes(size);
 	const int fd = connected(address, port);
-
-	take_priority(priority);
-
 	const int64_t began = now_ns(CLOCK_MONOTONIC), end = began + duration_s * NS_PER_S;
 	int64_t sent = 0, errors = 0, bytes = 0, from = began, now = began;
 	struct numbered head = {.magic = NUMBERED_MAGIC};
