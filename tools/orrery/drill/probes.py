@@ -25,8 +25,10 @@ from orrery.network.serving import Listening, Server, await_listening
 RATE = 1000
 """Packets and beats per second."""
 PRIORITY = 50
-"""Of beats in the guest (SCHED_FIFO): what they miss is not the other probes' doing. A sender with it
-starves the kernel's thread that receives, and the guest's ring overflows."""
+"""Of beats in the guest (SCHED_FIFO): what they miss is not the other probes' doing.
+
+A sender with it starves the kernel's thread that receives, and the guest's ring overflows.
+"""
 PAYLOAD = 64
 SERVICE = "service"
 INWARD_PORT, OUTWARD_PORT, SERVICE_PORT = 47001, 47002, 47003
