@@ -115,9 +115,8 @@ def build(docker: Docker, arguments: dict[str, Any], wanted: str) -> None:
         if answer.code != 0:
             last = " | ".join((answer.err or answer.out).strip().splitlines()[-8:])
             raise RefusedError(f"image {wanted}: the installation inside failed: {last}")
-        docker.call(
-            *("commit", *changes(arguments), container, wanted), timeout_s=arguments["timeout_s"]
-        )
+        words = ("commit", *changes(arguments), container, wanted)
+        docker.call(*words, timeout_s=arguments["timeout_s"])
     finally:
         docker.try_call("rm", "--force", container)
 

@@ -100,3 +100,17 @@ def test_rows_that_no_table_lists_can_be_left_out() -> None:
     one = dataclasses.replace(one, rows=(*one.rows, hidden))
     assert len(compare.comparison(one, one).rows) == 1
     assert len(compare.comparison(one, one, listed=False).rows) == 2
+
+
+def test_a_host_that_was_not_quiet_is_named_and_one_that_nobody_asked_is_not() -> None:
+    quiet, restless, unknown = (
+        dataclasses.replace(one, host={**one.host, **said})
+        for one, said in (
+            (made((1, STEADY)), {"work": {"quiet": True}}),
+            (made((1, STEADY)), {"work": {"quiet": False}}),
+            (made((1, STEADY)), {}),
+        )
+    )
+    assert "The machine was not quiet in b." in compare.differences(quiet, restless)
+    assert "The machine was not quiet in a and b." in compare.differences(restless, restless)
+    assert not [one for one in compare.differences(quiet, unknown) if "quiet" in one]
