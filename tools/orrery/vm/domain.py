@@ -15,7 +15,6 @@ from orrery.vm.spec import NicKind, VmNic, VmSpec
 NAMESPACE = "urn:orrery:lab:1"
 """Of the element of a domain's metadata that says whose it is."""
 KINDS = {Accel.KVM: "kvm", Accel.TCG: "qemu"}
-VIRTUALISATION = ("vmx", "svm")
 # Interfaces of user mode are put at the end of the bus, where libvirt puts nothing.
 FIRST_USER_SLOT = 0x18
 TEMPLATE = "domain.xml.j2"
@@ -43,7 +42,6 @@ def xml(spec: VmSpec, templates: Path, kind: str = "") -> str:
 
 def view(spec: VmSpec, kind: str) -> dict[str, Any]:
     """What the template sees."""
-    nested = spec.accel is Accel.KVM and spec.nested
     return {
         "kind": kind,
         "domain": spec.domain,
@@ -59,7 +57,7 @@ def view(spec: VmSpec, kind: str) -> dict[str, Any]:
         "initrd": spec.image.initrd,
         "append": qemu.append(spec) if spec.image.kernel else "",
         "cpu_mode": "maximum" if spec.accel is Accel.TCG else "host-passthrough",
-        "cpu_without": () if nested else VIRTUALISATION,
+        "cpu_without": qemu.cpu_without(spec),
         "program": str(spec.program),
         "disk": str(spec.disk),
         "seed": str(spec.seed),

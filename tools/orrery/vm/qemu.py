@@ -24,7 +24,17 @@ TCG_BOOT_OPTIONS = (
     # Each character on the serial console is an exit from the VM; what is wrong is said still.
     "loglevel=4",
 )
-NESTED_OFF = ",vmx=off,svm=off"
+VIRTUALISATION = ("vmx", "svm")
+SLOW_UNDER_TCG = (
+    # With these a kernel copies and clears memory with `rep movsb` and `rep stosb`, which TCG does
+    # byte by byte.
+    "erms",
+    "fsrm",
+    # A fifth level of page tables to walk at each miss.
+    "la57",
+    # Ends a translated block wherever the kernel touches memory of a program.
+    "smap",
+)
 
 
 def argv(spec: VmSpec) -> list[str | Path]:
@@ -44,15 +54,24 @@ def argv(spec: VmSpec) -> list[str | Path]:
     return words
 
 
+def cpu_without(spec: VmSpec) -> tuple[str, ...]:
+    """Features that the VM's processor lacks, of those it could have.
+
+    What TCG emulates of virtualisation is of no use to guests inside: it would only be found and
+    tried.
+    """
+    if spec.accel is Accel.TCG:
+        return (*VIRTUALISATION, *SLOW_UNDER_TCG)
+    return () if spec.nested else VIRTUALISATION
+
+
 def cpu_model(spec: VmSpec) -> str:
     """What the VM takes for its processor.
 
-    DPDK needs SSE4.2, which TCG's plain models lack. What TCG emulates of virtualisation is of no
-    use to guests inside: it would only be found and tried.
+    DPDK needs SSE4.2, and CentOS Stream 10 AVX2, which TCG's plain models lack.
     """
-    if spec.accel is Accel.TCG:
-        return f"max{NESTED_OFF}"
-    return "host" if spec.nested else f"host{NESTED_OFF}"
+    model = "max" if spec.accel is Accel.TCG else "host"
+    return ",".join([model, *(f"{name}=off" for name in cpu_without(spec))])
 
 
 def append(spec: VmSpec) -> str:
