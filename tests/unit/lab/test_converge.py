@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ PLAY = """
 def settings(tmp_path: Path, checkout: Path) -> Settings:
     (tmp_path / "ansible.cfg").write_text(
         f"[defaults]\ncallback_plugins = {checkout}/plugins/callback\nstdout_callback = lab\n"
+        f"strategy_plugins = {checkout}/plugins/strategy\n"
         f"roles_path = {tmp_path}\n[inventory]\nunparsed_is_failed = true\n"
     )
     inventory = tmp_path / "hosts.yml"
@@ -70,9 +73,7 @@ def test_a_play_without_hosts_is_not_printed(
 def test_a_lab_in_a_vm_is_worked_on_with_one_python_that_stays(settings: Settings) -> None:
     assert converge.strategy(settings, {}) == {}
     there = replace(settings, in_vm=True)
-    found = converge.strategy(there, {})
-    assert found["ANSIBLE_STRATEGY"] == "mitogen_linear"
-    assert (Path(found["ANSIBLE_STRATEGY_PLUGINS"]) / "mitogen_linear.py").is_file()
+    assert converge.strategy(there, {})["ANSIBLE_STRATEGY"] == "lab_mitogen"
     assert converge.strategy(there, {"ANSIBLE_STRATEGY": "linear"}) == {}
 
 
@@ -80,6 +81,17 @@ def test_changes_are_counted_under_that_strategy_too(settings: Settings) -> None
     what = "tasks: [{name: Say, debug: {msg: hello}}, {name: Go, command: 'true'}]"
     result = converge.playbook(replace(settings, in_vm=True), _play(settings, what))
     assert (result.changed_tasks, result.messages) == (("Go",), ("hello",))
+
+
+def test_what_is_started_under_it_runs_on_every_processor(settings: Settings) -> None:
+    print_ours = f"{sys.executable} -c 'import os; print(sorted(os.sched_getaffinity(0)))'"
+    tasks = [
+        {"name": "Ask", "ansible.builtin.shell": print_ours, "register": "found"},
+        {"name": "Say", "ansible.builtin.debug": {"msg": "{{ found.stdout }}"}},
+    ]
+    what = f"tasks: {json.dumps(tasks)}"
+    result = converge.playbook(replace(settings, in_vm=True), _play(settings, what))
+    assert result.messages == (str(sorted(os.sched_getaffinity(0))),)
 
 
 @pytest.mark.parametrize(

@@ -118,13 +118,11 @@ def strategy(settings: Settings, environment: Mapping[str, str]) -> dict[str, st
     In an emulated VM such a start takes seconds, most of them for reading Ansible's modules anew.
     Mitogen keeps one Python there that has them. Who sets ANSIBLE_STRATEGY gets what they set.
     """
-    found = importlib.util.find_spec("ansible_mitogen") if settings.in_vm else None
-    if found is None or found.origin is None or STRATEGY in environment:
+    known = importlib.util.find_spec("ansible_mitogen") is not None
+    if not settings.in_vm or not known or STRATEGY in environment:
         return {}
-    folder = Path(found.origin).parent / "plugins" / "strategy"
     return {
-        STRATEGY: "mitogen_linear",
-        f"{STRATEGY}_PLUGINS": str(folder),
+        STRATEGY: "lab_mitogen",
         # ansible-core 2.19 says with every run that it promises nothing to strategies of others.
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
     }
