@@ -60,7 +60,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, host_state: LabState) -> Ima
     argv += ["--catalogue", catalogue, "--cache", CACHE]
     done = shell.run(argv, timeout_s=IMAGE_TIMEOUT_S, check=False)
     answer = json.loads(done.stdout or "{}")
-    if "needs" in answer:
+    if answer.get("needs"):
         pytest.skip(f"{', '.join(answer['needs'])} are missing: run ./lab up -i inventory/vm first")
     assert done.returncode == 0, done.stderr
     return Image.from_mapping(answer["image"])
