@@ -21,6 +21,7 @@ from orrery.drill.states import FINAL, Event, Moved, Outcome, Sample, Status, Tr
 from orrery.errors import GuestError
 
 TICK_S = 0.5
+UNDISTURBED_S = 0.3
 LAST_WORD_S = 10.0
 """How long a destination may take to say that it runs, once the source is done [s]."""
 CALL_TIMEOUT_S = 60.0
@@ -134,6 +135,8 @@ class _Course:
             order = asyncio.create_task(self._give())
             await self._follow(order)
             await _bounded(order)
+            # Whoever asks now takes processors and QEMU's lock from a guest that is just waking.
+            await asyncio.sleep(UNDISTURBED_S)
             return await self._end(self.refused or "")
         finally:
             rest = [*pumps, order] if order is not None else pumps
