@@ -135,8 +135,9 @@ class _Course:
             order = asyncio.create_task(self._give())
             await self._follow(order)
             await _bounded(order)
-            # Whoever asks now takes processors and QEMU's lock from a guest that is just waking.
-            await asyncio.sleep(UNDISTURBED_S)
+            if self._arrived():
+                # Whoever asks now takes processors and QEMU's lock from a guest that just wakes.
+                await asyncio.sleep(UNDISTURBED_S)
             return await self._end(self.refused or "")
         finally:
             rest = [*pumps, order] if order is not None else pumps
@@ -243,10 +244,12 @@ class _Course:
             return True
         if id(self.target) in self.gone:
             return True
-        target = self.tracks[id(self.target)]
-        return target.now is Status.FAILED or (
-            target.now is Status.COMPLETED and self._last("RESUME", self.target) is not None
-        )
+        return self.tracks[id(self.target)].now is Status.FAILED or self._arrived()
+
+    def _arrived(self) -> bool:
+        """Whether the destination says that the guest is there, and runs."""
+        there = self.tracks[id(self.target)].now is Status.COMPLETED
+        return there and self._last("RESUME", self.target) is not None
 
     def _last(self, name: str, side: Side) -> float | None:
         word = self.tracks[id(side)].side
