@@ -87,6 +87,7 @@ def run_role(tmp_path: Path) -> Callable[..., RoleRun]:
         *,
         check: bool = False,
         expect_failure: bool = False,
+        tasks_from: str = "main",
         timeout_s: float = 280,
     ) -> RoleRun:
         return run_role_on_this_host(
@@ -96,6 +97,7 @@ def run_role(tmp_path: Path) -> Callable[..., RoleRun]:
             variables or {},
             check=check,
             expect_failure=expect_failure,
+            tasks_from=tasks_from,
             timeout_s=timeout_s,
         )
 

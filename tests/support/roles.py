@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orrery import shell
+from orrery.lab import converge
+from tests.support import playbooks
+
+# Facts of this host are gathered once: no test changes what roles read of them.
+FACTS = tempfile.mkdtemp(prefix="orrery-test-facts-")
+atexit.register(shutil.rmtree, FACTS)
+ENVIRONMENT = {
+    **converge.MITOGEN,
+    "ANSIBLE_GATHERING": "smart",
+    "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+    "ANSIBLE_CACHE_PLUGIN_CONNECTION": FACTS,
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ def run_role_on_this_host(
     *,
     check: bool,
     expect_failure: bool,
+    tasks_from: str = "main",
     timeout_s: float = 280,
 ) -> RoleRun:
     """Write a one-role playbook beside the lab's group_vars and run it.
@@ -55,7 +70,7 @@ def run_role_on_this_host(
     link = play.parent / "group_vars"
     if not link.exists():
         link.symlink_to(checkout / "playbooks" / "group_vars")
-    play.write_text(json.dumps([_play(checkout, role)]), encoding="utf-8")
+    play.write_text(json.dumps([_play(checkout, role, tasks_from)]), encoding="utf-8")
     values = folder / "values.json"
     base = {
         "lab_checkout": str(checkout),
@@ -65,14 +80,21 @@ def run_role_on_this_host(
     values.write_text(json.dumps({**base, **variables}), encoding="utf-8")
     result = folder / "result.json"
     result.unlink(missing_ok=True)
-    argv: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", play]
     inventory = folder / "hosts.yml"
     inventory.write_text("all: {hosts: {localhost: {ansible_connection: local}}}", encoding="utf-8")
-    argv += ["-i", inventory, "-e", f"@{values}", *(["--check", "--diff"] if check else [])]
-    env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg"), "ORRERY_RESULT_FILE": str(result)}
-    done = shell.run(argv, timeout_s=timeout_s, cwd=checkout, env=env, check=False)
-    output = done.stdout + done.stderr
-    failed = done.returncode != 0
+    argv: list[str | Path] = [
+        play,
+        "-i",
+        inventory,
+        "-e",
+        f"@{values}",
+        *(["--check", "--diff"] if check else []),
+    ]
+    log = folder / "ansible.log"
+    env = {**ENVIRONMENT, "ORRERY_RESULT_FILE": str(result)}
+    code = playbooks.run(argv, log, cwd=checkout, env=env, timeout_s=timeout_s)
+    output = log.read_text(encoding="utf-8", errors="replace")
+    failed = code != 0
     if failed != expect_failure:
         raise AssertionError(f"{role} {'failed' if failed else 'did not fail'}:\n{output}")
     data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
@@ -86,7 +108,7 @@ def run_role_on_this_host(
     )
 
 
-def _play(checkout: Path, role: str) -> dict[str, Any]:
+def _play(checkout: Path, role: str, tasks_from: str) -> dict[str, Any]:
     return {
         "name": f"Run {role}",
         "hosts": "localhost",
@@ -96,7 +118,10 @@ def _play(checkout: Path, role: str) -> dict[str, Any]:
         "tasks": [
             {
                 "name": f"Run the role {role}",
-                "ansible.builtin.include_role": {"name": str(checkout / "roles" / role)},
+                "ansible.builtin.include_role": {
+                    "name": str(checkout / "roles" / role),
+                    "tasks_from": tasks_from,
+                },
             }
         ],
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +44,13 @@ def state_of(inputs: dict[str, Any]) -> StateFile:
 def answers(endpoint: Path) -> bool:
     argv = ["docker", "-H", f"unix://{endpoint}", "version", "--format", "{{.Server.Version}}"]
     return shell.run(argv, timeout_s=20, check=False).returncode == 0
+
+
+def kill(folder: Path, service: str) -> None:
+    """End an engine and what would start it again, by SIGKILL."""
+    supervisor = Path("/run") / service / "supervisor.pid"
+    for path in (supervisor, folder / "docker.pid"):
+        os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 def absent(run_role: RunRole, inputs: dict[str, Any]) -> RoleRun:
@@ -98,6 +107,13 @@ def test_an_engine_of_ours_is_shared_handed_over_and_removed(
         assert (folder / "docker.pid").read_text() == pid
         assert state_of(one).read().facts == {}
         assert state_of(two).read().facts["docker"]["owned"] is True
+
+        # Killed together with its supervisor, which leaves the socket's file behind.
+        kill(folder, "t-dk1-docker")
+        assert not answers(folder / "docker.sock")
+        run_role("docker", two, tasks_from="wake")
+        assert answers(folder / "docker.sock")
+        assert run_role("docker", two, tasks_from="wake").changed == 0
         # As an engine leaves it that was killed, and started again.
         data = str(folder / "data")
         shell.run(["mount", "--bind", data, data], timeout_s=20)

@@ -16,6 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 FAB = Path(sys.executable).parent / "fab"
 
 FABFILE = """
+import asyncio
 import time
 from invoke.collection import Collection
 from orrery import errors, params
@@ -37,7 +38,16 @@ def waits(c, inventory="", extra=(), json=""):
     print("waiting", flush=True)
     time.sleep(60)
 
-ns = Collection(fails, queues, waits)
+@lab_task
+def begins(c, inventory="", extra=(), json=""):
+    async def work():
+        pass
+    begun = work()
+    print("waiting", flush=True)
+    time.sleep(60)
+    asyncio.run(begun)
+
+ns = Collection(fails, queues, waits, begins)
 """
 
 
@@ -64,9 +74,10 @@ def test_a_wrong_value_is_a_sentence_and_no_traceback(fab: list[str]) -> None:
     assert done.stderr.strip() == "error: --queues takes a whole number, not 'four'"
 
 
-def test_ctrl_c_gives_one_line_and_130(fab: list[str]) -> None:
+@pytest.mark.parametrize("task", ["waits", "begins"])
+def test_ctrl_c_gives_one_line_and_130(fab: list[str], task: str) -> None:
     with subprocess.Popen(
-        [*fab, "waits"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*fab, task], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"

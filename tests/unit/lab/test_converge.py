@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,16 +69,18 @@ def test_a_play_without_hosts_is_not_printed(
     assert "Nobody" not in said
 
 
-def test_a_lab_in_a_vm_is_worked_on_with_one_python_that_stays(settings: Settings) -> None:
-    assert converge.strategy(settings, {}) == {}
-    there = replace(settings, in_vm=True)
-    assert converge.strategy(there, {})["ANSIBLE_STRATEGY"] == "lab_mitogen"
-    assert converge.strategy(there, {"ANSIBLE_STRATEGY": "linear"}) == {}
+def test_a_host_is_worked_on_with_one_python_that_stays() -> None:
+    assert converge.strategy({})["ANSIBLE_STRATEGY"] == "lab_mitogen"
+    assert converge.strategy({"ANSIBLE_STRATEGY": "linear"}) == {}
 
 
-def test_changes_are_counted_under_that_strategy_too(settings: Settings) -> None:
+@pytest.mark.parametrize("strategy", ["lab_mitogen", "linear"])
+def test_changes_are_counted_under_every_strategy(
+    settings: Settings, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_STRATEGY", strategy)
     what = "tasks: [{name: Say, debug: {msg: hello}}, {name: Go, command: 'true'}]"
-    result = converge.playbook(replace(settings, in_vm=True), _play(settings, what))
+    result = converge.playbook(settings, _play(settings, what))
     assert (result.changed_tasks, result.messages) == (("Go",), ("hello",))
 
 
@@ -90,7 +91,7 @@ def test_what_is_started_under_it_runs_on_every_processor(settings: Settings) ->
         {"name": "Say", "ansible.builtin.debug": {"msg": "{{ found.stdout }}"}},
     ]
     what = f"tasks: {json.dumps(tasks)}"
-    result = converge.playbook(replace(settings, in_vm=True), _play(settings, what))
+    result = converge.playbook(settings, _play(settings, what))
     assert result.messages == (str(sorted(os.sched_getaffinity(0))),)
 
 

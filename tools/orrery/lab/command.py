@@ -7,6 +7,7 @@ import inspect
 import json as json_module
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,8 @@ def lab_task(
         except OrreryError as error:
             raise Exit(f"error: {error}", code=error.exit_code) from error
         except KeyboardInterrupt:
+            # It may have come where asyncio begins or ends its work: nobody awaits that any more.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             raise Exit("interrupted", code=INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of our output went away; nothing more can be said to it.

@@ -30,6 +30,11 @@ LOCK_DIR = Path("/run/lock")
 PLAYBOOK_TIMEOUT_S = 3 * 3600.0
 RESULT_FILE = "ORRERY_RESULT_FILE"
 STRATEGY = "ANSIBLE_STRATEGY"
+MITOGEN: Mapping[str, str] = {
+    STRATEGY: "lab_mitogen",
+    # ansible-core 2.19 says with every run that it promises nothing to strategies of others.
+    "ANSIBLE_DEPRECATION_WARNINGS": "False",
+}
 
 FAILED_ROLE_ERROR: Mapping[str, type[OrreryError]] = {
     "preflight": HostError,
@@ -98,7 +103,7 @@ def playbook(settings: Settings, name: str, *options: str) -> Converged:
     with tempfile.TemporaryDirectory(prefix="orrery-") as folder:
         result = Path(folder) / "result.json"
         env = {RESULT_FILE: str(result), "ANSIBLE_CONFIG": str(settings.checkout / "ansible.cfg")}
-        env |= strategy(settings, os.environ)
+        env |= strategy(os.environ)
         code = shell.stream(argv, timeout_s=PLAYBOOK_TIMEOUT_S, cwd=settings.checkout, env=env)
         data = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     if code != 0:
@@ -112,20 +117,15 @@ def playbook(settings: Settings, name: str, *options: str) -> Converged:
     )
 
 
-def strategy(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+def strategy(environment: Mapping[str, str]) -> dict[str, str]:
     """How tasks get to the hosts; nothing for Ansible's own way, which starts Python for each.
 
-    In an emulated VM such a start takes seconds, most of them for reading Ansible's modules anew.
-    Mitogen keeps one Python there that has them. Who sets ANSIBLE_STRATEGY gets what they set.
+    Each such start compiles Ansible's modules anew, which takes half the time of an `up` that finds
+    all in order, and seconds in an emulated VM. Mitogen keeps one Python there that has them. Who
+    sets ANSIBLE_STRATEGY gets what they set.
     """
     known = importlib.util.find_spec("ansible_mitogen") is not None
-    if not settings.in_vm or not known or STRATEGY in environment:
-        return {}
-    return {
-        STRATEGY: "lab_mitogen",
-        # ansible-core 2.19 says with every run that it promises nothing to strategies of others.
-        "ANSIBLE_DEPRECATION_WARNINGS": "False",
-    }
+    return dict(MITOGEN) if known and STRATEGY not in environment else {}
 
 
 @contextlib.contextmanager
