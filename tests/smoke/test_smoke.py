@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,18 @@ def await_end(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"'{text}' was never printed:\n{seen}")
 
 
+def await_success(lab: Lab, holds: Callable[[str], bool], task: str, *words: str) -> None:
+    """Run a task until it succeeds and what it printed is as it has to be."""
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    while True:
+        argv = lab.argv(task, *words)
+        done = shell.run(argv, timeout_s=600, cwd=lab.checkout, check=False)
+        if done.returncode == 0 and holds(done.stdout):
+            return
+        assert time.monotonic() < deadline, done.stdout + done.stderr
+        time.sleep(2)
+
+
 def test_a_vm_that_is_killed_while_it_is_set_up_fails_up_and_leaves_the_rest(
     lab: Lab, checkout: Path
 ) -> None:
@@ -157,11 +169,15 @@ def test_a_vm_that_is_killed_while_it_is_set_up_fails_up_and_leaves_the_rest(
     # Nothing to see in the VM any more is a failure of the host's, not a crash of ours.
     assert code in (2, 3, 4), seen + rest
     assert "Traceback" not in seen + rest
+    assert "Reach the lab in the VM" not in rest, "nothing goes on without the VM"
+    # The service has started it again.
+    assert "QEMU ended by signal 9" in lab.run("logs", "vm", "--lines", "1000")
 
 
 def test_the_next_up_heals_it(lab: Lab, artifacts: Path, checkout: Path) -> None:
     result = lab.json("up", timeout_s=UP_TIMEOUT_S)
     assert result["changed"] > 0
+    assert "Load it" not in result["output"], "what the VM had before it was killed is lost"
     assert "10 of 10 digits right, 10 of 10 inverted" in result["output"]
     assert "ports of DPDK get their memory pool" in result["output"]
     (artifacts / "vm.json").write_text(json.dumps(fact(checkout), indent=2), encoding="utf-8")
@@ -200,23 +216,14 @@ def test_the_vm_reaches_the_outside_through_virtio_net(lab: Lab, artifacts: Path
 
 
 def test_everything_comes_back_by_itself_after_a_reboot(lab: Lab) -> None:
-    before = lab.inside("cat /proc/sys/kernel/random/boot_id").split()[-1]
+    boot_id = "cat /proc/sys/kernel/random/boot_id"
+    before = lab.inside(boot_id).split()[-1]
+    machine = qemu_pids()
     lab.inside("sudo systemd-run --on-active=1 systemctl reboot")
-    deadline = time.monotonic() + UP_TIMEOUT_S
-    while True:
-        done = shell.run(lab.argv("verify"), timeout_s=600, cwd=lab.checkout, check=False)
-        after = shell.run(
-            lab.argv("ssh", "--command", "cat /proc/sys/kernel/random/boot_id"),
-            timeout_s=120,
-            cwd=lab.checkout,
-            check=False,
-        ).stdout.split()
-        rebooted = bool(after) and after[-1] != before
-        if done.returncode == 0 and rebooted:
-            break
-        assert time.monotonic() < deadline, done.stdout + done.stderr
-        time.sleep(5)
+    await_success(lab, lambda said: before not in said, "ssh", "--command", boot_id)
     assert "failed" not in lab.inside("systemctl is-system-running --wait || systemctl --failed")
+    await_success(lab, lambda _: True, "verify")
+    assert qemu_pids() == machine
 
 
 def test_down_leaves_nothing_behind(lab: Lab, checkout: Path) -> None:

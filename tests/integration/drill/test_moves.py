@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orrery.drill import access, settings
+from orrery.drill import access
 from orrery.drill.home import SIDES, Home, Kind
 from orrery.drill.scenario import Announcer, DrillScenario, Fault, Flows, Help, Storage
 from orrery.drill.states import Outcome
@@ -102,13 +102,10 @@ def test_by_the_return_path_the_source_hears_that_the_destination_has_fewer_queu
         assert lines[0]["outcome"] == Outcome.FAILED
 
 
-def test_without_it_the_guest_is_down_on_both_sides_and_is_brought_back(
-    guests: Guests, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settings, "ALWAYS", {"events": True, "return-path": False})
+def test_without_it_the_guest_is_down_on_both_sides_and_is_brought_back(guests: Guests) -> None:
     with drilling(guests) as (drill, lines):
         for _ in range(TRIES):
-            drill.trial(TWO_QUEUES)
+            drill.trial(replace(TWO_QUEUES, return_path=False))
             if lines[-1]["outcome"] == Outcome.RESCUED:
                 break
         # A destination that ends before the source has sent its last byte is noticed by the

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orrery.drill.migration import GoneError
-from orrery.drill.settings import ALWAYS, SWITCHES, USUAL
+from orrery.drill.settings import ALWAYS, RETURN_PATH, SWITCHES, USUAL
 from orrery.drill.states import Event
 from orrery.errors import GuestError
 
@@ -21,7 +21,7 @@ class Side:
         self.name = name
         self.status = status
         self.orders: list[tuple[str, dict[str, Any]]] = []
-        self.capabilities: dict[str, bool] = dict.fromkeys((*ALWAYS, *SWITCHES), False)
+        self.capabilities: dict[str, bool] = dict.fromkeys((*ALWAYS, RETURN_PATH, *SWITCHES), False)
         self.parameters: dict[str, int | str] = dict(USUAL)
         self.info: dict[str, Any] = {"status": "none"}
         self.on_migrate: Callable[[], None] = lambda: None

@@ -21,7 +21,7 @@ QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 TEMPLATE = "domain.xml.j2"
 LOOPBACK = "127.0.0.1"
 VHOST_USER = {"vhostuser": "vhost-user"}
-ITS_OWN = frozenset({"pause-before-switchover"})
+ITS_OWN = frozenset({"pause-before-switchover", "return-path"})
 """Capabilities that libvirt switches on whatever is asked for."""
 
 

@@ -119,6 +119,8 @@ class DrillScenario(Scenario):
         pattern: What is written: `random` pages, or one `byte` of each.
         bandwidth_mbps: `max-bandwidth` [MB/s]; None for QEMU's own 134.
         downtime_ms: `downtime-limit` [ms]; None for QEMU's own 300.
+        return_path: Whether the source hears what the destination says, and counts its downtime
+            until then; without, until it has sent all.
         help: None for nothing.
         fault: None for a move that has to succeed.
         converges: Whether it has to come to an end.
@@ -142,6 +144,7 @@ class DrillScenario(Scenario):
     pattern: str | None = None
     bandwidth_mbps: int | None = None
     downtime_ms: int | None = None
+    return_path: bool = True
     help: Help | None = None
     fault: Fault | None = None
     converges: bool | None = None
@@ -184,7 +187,7 @@ class DrillScenario(Scenario):
             found["max-bandwidth"] = self.bandwidth_mbps * MB
         if self.downtime_ms is not None:
             found["downtime-limit"] = self.downtime_ms
-        return Settings(capabilities, found)
+        return Settings(capabilities, found, self.return_path)
 
     @property
     def downtime_limit_ms(self) -> int:
@@ -236,6 +239,10 @@ class DrillScenario(Scenario):
             (
                 self.storage is Storage.COPY and (self.fault or self.help) is not None,
                 "storage: copy goes without fault and help",
+            ),
+            (
+                self.help is Help.POSTCOPY and not self.return_path,
+                "help postcopy needs the return path: the destination asks for pages on it",
             ),
             (
                 self.fault is not None and self.help is not None,

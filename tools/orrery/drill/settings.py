@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from orrery.errors import ConfigurationError, GuestError
 
 MB = 1 << 20
-ALWAYS: Mapping[str, bool] = {"events": True, "return-path": True}
-"""Events drive the drill; by the return path the source hears what the destination says."""
+ALWAYS: Mapping[str, bool] = {"events": True}
+"""Events drive the drill."""
+RETURN_PATH = "return-path"
+"""By it the source hears what the destination says, and waits for it."""
 SWITCHES = ("xbzrle", "auto-converge", "multifd", "postcopy-ram", "pause-before-switchover")
 USUAL: Mapping[str, int | str] = {
     "max-bandwidth": 128 * MB,
@@ -47,10 +49,12 @@ class Settings:
     Attributes:
         capabilities: Switched on, beside `ALWAYS`.
         parameters: Other than `USUAL`, by QEMU's names.
+        return_path: Whether the source hears what the destination says.
     """
 
     capabilities: frozenset[str] = frozenset()
     parameters: Mapping[str, int | str] = field(default_factory=dict)
+    return_path: bool = True
 
     def switches(self) -> dict[str, bool]:
         """Every capability that a drill touches.
@@ -63,7 +67,8 @@ class Settings:
             raise ConfigurationError(
                 f"capability {', '.join(sorted(strangers))}: a drill knows {', '.join(SWITCHES)}"
             )
-        return {**ALWAYS, **{name: name in self.capabilities for name in SWITCHES}}
+        asked_for = {name: name in self.capabilities for name in SWITCHES}
+        return {**ALWAYS, RETURN_PATH: self.return_path, **asked_for}
 
     def values(self) -> dict[str, int | str]:
         """Every parameter that a drill touches.

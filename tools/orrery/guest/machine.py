@@ -93,7 +93,8 @@ class Nic:
     def arguments(self) -> list[str]:
         """Its part of the command line."""
         multi = "on" if self.queues > 1 else "off"
-        device = f"virtio-net-pci,netdev=net0,mac={self.mac},mq={multi},vectors={self.vectors}"
+        device = f"virtio-net-pci,netdev=net0,disable-legacy=on,mac={self.mac}"
+        device += f",mq={multi},vectors={self.vectors}"
         device += ",packed=on" if self.packed else ""
         device += "" if self.mrg_rxbuf else ",mrg_rxbuf=off"
         device += "" if self.announces else ",guest_announce=off"
@@ -238,8 +239,6 @@ class Machine:
         words += self._people()
         words += self.disk.arguments() if self.disk else []
         words += self._data()
-        words += ["-object", "rng-random,id=rng0,filename=/dev/urandom"]
-        words += ["-device", "virtio-rng-pci,rng=rng0"]
         # Where to listen is said later, when capabilities are set.
         words += ["-incoming", "defer"] if self.incoming else []
         return words
@@ -266,7 +265,9 @@ class Machine:
             ),
             Backing.PRIVATE: f"memory-backend-ram,id=ram0,{size}",
         }
-        machine = "q35,memory-backend=ram0"
+        # What nobody uses is not there: a migration loads every device, and each takes milliseconds
+        # in which the guest stands still.
+        machine = "q35,memory-backend=ram0,sata=off,smbus=off"
         return ["-machine", machine, "-m", str(self.memory_mb), "-object", kinds[self.backing]]
 
     def _channels(self) -> list[str]:
@@ -275,7 +276,7 @@ class Machine:
             *["-chardev", f"socket,id=serial0,path={self.console},server=on,wait=off,{log}"],
             *["-serial", "chardev:serial0"],
             *["-qmp", f"unix:{self.monitor},server=on,wait=off"],
-            *["-device", "virtio-serial-pci"],
+            *["-device", "virtio-serial-pci,max_ports=2,disable-legacy=on"],
             *["-chardev", f"socket,id=agent0,path={self.agent},server=on,wait=off"],
             *["-device", f"virtserialport,chardev=agent0,name={AGENT_PORT}"],
         ]
@@ -306,4 +307,7 @@ class Machine:
         return [
             *["-netdev", f"user,id=people0,{forward}"],
             *["-device", f"virtio-net-pci,netdev=people0,mac={PEOPLE_MAC},romfile="],
+            # For the keys of their sessions.
+            *["-object", "rng-random,id=rng0,filename=/dev/urandom"],
+            *["-device", "virtio-rng-pci,rng=rng0"],
         ]

@@ -47,6 +47,7 @@ MOVES = {
     "pattern": "pattern {}",
     "bandwidth_mbps": "link of {} MB/s",
     "downtime_ms": "downtime limit {} ms",
+    "return_path": "return path: {}",
     "help": "{}",
     "fault": "{}",
     "before_s": "probes {} s before",
