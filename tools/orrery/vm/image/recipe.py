@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orrery.errors import ConfigurationError
 
-REVISION = "5"
+REVISION = "6"
 """Raised when the way of building changes, so that older images are not taken for new ones."""
 
 PACKAGES = (
@@ -41,6 +41,8 @@ MASKED = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "cloud-init-hotplugd.socket",
+    # The seed says `dsmode: local`: its work is done then, and SSH would wait for Python's start.
+    "cloud-init.service",
     "dpkg-db-backup.timer",
     "dpdk.service",
     "e2scrub_all.timer",
