@@ -31,6 +31,8 @@ def values(lab_state_path: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
     data = {**state.as_mapping(), "lab_name": NAME, "services": {}, "packages": []}
     data["facts"] = {k: v for k, v in state.facts.items() if not k.startswith("accel")}
     data["facts"].pop("interrupts_why", None)
+    # Guests of the running lab come and go meanwhile, and each of the two sweeps its sockets.
+    data["facts"]["ovs"] = {**state.facts["ovs"], "vhost_dir": str(tmp_path)}
     (lab / "state.json").write_text(json.dumps(data))
     with live_switch.held():
         yield {

@@ -135,6 +135,7 @@ def connect(state: LabState, entry: Entry) -> None:
         entry.port,
         kind="dpdkvhostuserclient" if entry.socket else "",
         guest=entry.name,
+        lab=state.lab_name,
         tag=entry.vlan,
         options={"vhost-server-path": entry.socket} if entry.socket else {},
     )
@@ -171,7 +172,11 @@ def sweep(state: LabState, entries: Collection[Entry]) -> list[str]:
     except OrreryError:
         # A switch that does not answer has no ports that could be in the way.
         there = []
-    left = [port.name for port in there if port.guest and port.guest not in known]
+    left = [
+        port.name
+        for port in there
+        if port.guest and port.guest not in known and port.lab in ("", state.lab_name)
+    ]
     for name in left:
         this.remove_port(name)
     removed = [f"port {name}" for name in left]

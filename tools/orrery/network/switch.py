@@ -19,6 +19,8 @@ TIMEOUT_S = 15
 POLL_S = 0.1
 GUEST = "orrery_guest"
 """Key in `external_ids` of a port that a guest holds."""
+LAB = "orrery_lab"
+"""And of the lab whose guest that is."""
 
 # struct ucred, unix(7): process, user, group
 _UCRED = struct.Struct("3i")
@@ -49,6 +51,7 @@ class Port:
 
     Attributes:
         guest: The guest that holds it; empty for one of the lab's own.
+        lab: Whose guest that is; empty where nothing is said.
         error: Why it does not work; empty where it does.
         link: `up`, `down` or empty.
     """
@@ -62,6 +65,7 @@ class Port:
     link: str
     statistics: Mapping[str, int]
     status: Mapping[str, str]
+    lab: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,10 +219,11 @@ class Switch:
         *,
         kind: str,
         guest: str = "",
+        lab: str = "",
         tag: int | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Add a port and wait until the switch has taken it; `guest` is who holds it.
+        """Add a port and wait until the switch has taken it; `guest` of `lab` is who holds it.
 
         Raises:
             HostError: The name is taken, or the switch says why it cannot have it.
@@ -232,7 +237,8 @@ class Switch:
             )
         words = ["add-port", bridge, name]
         words += [f"tag={tag}"] if tag is not None else []
-        columns = [f"external_ids:{GUEST}={guest}"] if guest else []
+        marks = {GUEST: guest, LAB: lab}
+        columns = [f"external_ids:{key}={value}" for key, value in marks.items() if value]
         columns += [f"type={kind}"] if kind else []
         columns += [f"options:{key}={value}" for key, value in sorted((options or {}).items())]
         self.vsctl(*words, *(["--", "set", "Interface", name, *columns] if columns else []))
@@ -401,4 +407,5 @@ def _port(bridge: str, port: Mapping[str, Any], interface: Mapping[str, Any]) ->
         link=_text(interface["link_state"]),
         statistics={key: int(value) for key, value in statistics.items()},
         status={key: str(value) for key, value in interface["status"].items()},
+        lab=str(interface["external_ids"].get(LAB, "")),
     )
