@@ -7,10 +7,12 @@ and session of its own.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
@@ -36,12 +38,23 @@ def run(
     variables = {**os.environ, **env}
     process = _context.Process(target=_playbook, args=(words, str(log), str(cwd), variables))
     process.start()
-    process.join(timeout_s)
-    if process.exitcode is None and process.pid is not None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
-        raise AssertionError(f"it did not end within {timeout_s:.0f} s:\n{log.read_text()}")
+    try:
+        process.join(timeout_s)
+        ended = process.exitcode is not None
+    finally:
+        _kill(process)
+    assert ended, f"it did not end within {timeout_s:.0f} s:\n{log.read_text()}"
     return int(process.exitcode or 0)
+
+
+def _kill(process: ForkServerProcess) -> None:
+    """End a run that goes on, with what it has started."""
+    if process.exitcode is None and process.pid is not None:
+        # Just forked, it has no session of its own yet.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
 
 
 def _playbook(argv: list[str], log: str, cwd: str, variables: dict[str, str]) -> None:

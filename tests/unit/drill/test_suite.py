@@ -117,3 +117,9 @@ def test_the_list_says_how_long_each_takes_and_what_cannot_run() -> None:
     assert 1 < offers["standard"].minutes < 10
     assert offers["convergence"].possible == offers["convergence"].scenarios - 1
     assert sum(offers["convergence"].reasons.values()) == 1
+
+
+def test_postcopy_without_the_return_path_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="needs the return path"):
+        DrillScenario(help=Help.POSTCOPY, return_path=False).check()
+    assert not DrillScenario(return_path=False).settings().switches()["return-path"]

@@ -36,6 +36,8 @@ class FakeSwitch:
 
     def __init__(self, *bridges: Bridge) -> None:
         self.here = list(bridges)
+        self.guests: list[Port] = []
+        self.removed: list[str] = []
         self.vhost_dir = Path("/nowhere/vhost")
 
     def bridges(self) -> list[Bridge]:
@@ -46,7 +48,10 @@ class FakeSwitch:
             Port(one.name, name, "internal", None, "", "", "up", {}, {})
             for one in self.here
             for name in one.ports
-        ]
+        ] + self.guests
+
+    def remove_port(self, name: str) -> None:
+        self.removed.append(name)
 
     def remove_bridge(self, name: str) -> None:
         self.here = [one for one in self.here if one.name != name]
@@ -118,3 +123,12 @@ def test_the_kernels_bridge_that_a_killed_command_left_is_swept(fake: FakeSwitch
     assert wiring.sweep(STATE, []) == ["bridge br-kernel"]
     assert wiring.sweep(STATE, []) == []
     assert [one.name for one in fake.here] == ["br-ovs", "patch-a"]
+
+
+def test_ports_of_another_labs_guests_are_left(fake: FakeSwitch) -> None:
+    fake.guests = [
+        Port("br-ovs", f"vh-{guest}", "dpdkvhostuserclient", None, guest, "", "up", {}, {}, lab)
+        for guest, lab in (("a", "t"), ("b", "t"), ("c", "other"), ("d", ""))
+    ]
+    wiring.sweep(STATE, [Entry("a", 11, backend=Backend.VHOST_USER)])
+    assert fake.removed == ["vh-b", "vh-d"]
