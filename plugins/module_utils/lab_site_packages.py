@@ -27,7 +27,7 @@ if version == "%d.%d" % sys.version_info[:2]:
 
 def archive_of(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
     """Where the installed packages of a lock are cached, or will be."""
-    return Path(arguments["cache_dir"]) / "installed" / f"{key_of(lock, target)}.tar"
+    return Path(arguments["cache_dir"]) / "installed" / f"{key_of(lock, target)}-lean.tar"
 
 
 def install(lock: str, target: Target, arguments: dict[str, Any]) -> Path:
@@ -75,6 +75,9 @@ def fill(site: Path, lock: str, target: Target, arguments: dict[str, Any], wheel
     command += ["--require-hashes", "--root-user-action=ignore", f"--find-links={wheels}"]
     command += [f"--target={site}", f"--requirement={wanted}", *matching(target)]
     run(command, timeout_s=arguments["timeout_s"])
+    # A quarter of numpy's files; what they share may be needed, and stays.
+    for test in site.glob("**/tests/**/test_*.py"):
+        test.unlink()
     run([python, "-c", _COMPILE, str(site), target.python], timeout_s=COMPILE_TIMEOUT_S)
 
 

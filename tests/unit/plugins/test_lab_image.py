@@ -88,7 +88,12 @@ def lock_and_arguments(tmp_path: Path, digest: str) -> tuple[str, dict[str, Any]
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         wheel.writestr(zipfile.ZipInfo("wandering-1.0.dist-info/RECORD"), "")
-        wheel.writestr(zipfile.ZipInfo("wandering.py"), "STEPS = 3\n")
+        for name in (
+            "wandering.py",
+            "wandering_far/tests/ends.py",
+            "wandering_far/tests/test_a.py",
+        ):
+            wheel.writestr(zipfile.ZipInfo(name), "STEPS = 3\n")
     digest = digest or hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
     lock = (
         f"wandering==1.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:{digest}\n"
@@ -139,6 +144,9 @@ def test_packages_are_installed_once_and_compiled_by_their_own_python(
         names = [Path(entry.name).relative_to(lab_site_packages.PLACE) for entry in content]
         assert {(entry.uid, entry.gid) for entry in content} == {(0, 0)}
     assert Path("wandering.py") in names
+    assert [name.name for name in names if "tests" in name.parts and name.suffix == ".py"] == [
+        "ends.py"
+    ], "tests of packages stay out, and what packages may share with them does not"
     assert any(name.suffix == ".pyc" for name in names) is compiled
     made = archive.stat().st_mtime_ns
     assert lab_site_packages.install(lock, target, arguments).stat().st_mtime_ns == made

@@ -184,10 +184,21 @@ def test_nothing_that_a_record_says_becomes_markup(bench: str, tmp_path: Path) -
     assert text.count("</style>") == 1
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> pages.Written:
+    """The pages of all records of this repository and of one more; a second for each."""
+    folder = tmp_path_factory.mktemp("kept")
+    records.save(bench_record(), folder / "records")
+    return pages.write_all(
+        [folder / "records", *{path.parent for path in RESULTS}], folder / "report"
+    )
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_every_kept_record_has_a_page(path: Path, tmp_path: Path) -> None:
+def test_every_kept_record_has_a_page(path: Path, kept: pages.Written) -> None:
     record = records.load(path)
-    found = Reader(write(tmp_path, record))
+    (page,) = [page for page in kept.pages if page.stem == path.stem]
+    found = Reader(page.read_text(encoding="utf-8"))
     assert view.title(record) in found.text
     assert found.tags.count("svg") >= 1
     for row in record.rows:
@@ -241,16 +252,15 @@ def test_files_that_are_no_records_are_named_and_the_rest_goes_on(folder: Path) 
 
 
 def test_the_list_has_what_when_host_and_commit_and_links_that_lead_somewhere(
-    folder: Path,
+    kept: pages.Written,
 ) -> None:
-    made = pages.write_all([folder, tree.ROOT / "docs" / "results"], folder.parent / "report")
-    found = Reader(made.index.read_text())
+    found = Reader(kept.index.read_text())
     links = [value for name, value in found.attributes if name == "href" and value != "data:,"]
-    assert sorted(links, key=str) == sorted(page.name for page in made.pages)
+    assert sorted(links, key=str) == sorted(page.name for page in kept.pages)
     record = bench_record()
     for needed in ("Network comparison: suite standard", "2026-11-25 04:05 UTC", record.git[:12]):
         assert needed in found.text
-    for page in made.pages:
+    for page in kept.pages:
         back = [v for n, v in Reader(page.read_text()).attributes if n == "href"]
         assert "index.html" in back
 

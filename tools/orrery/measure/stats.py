@@ -5,6 +5,7 @@ Without NumPy: hosts import this room that have none.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -167,8 +168,7 @@ def interval(
         MeasurementError: As for `quantile`, or a confidence that is not between 0 and 1.
     """
     middle = median(trials)
-    draws = _medians(trials, random.Random(seed), resamples)  # noqa: S311  # no secret
-    return Interval(middle, *_ends(draws, confidence))
+    return Interval(middle, *_bootstrap(tuple(trials), seed, resamples, confidence))
 
 
 def spread(
@@ -243,6 +243,14 @@ def unpaired_ratio(
     above, below = _medians(a, source, resamples), _medians(b, source, resamples)
     draws = [one / other for one, other in zip(above, below, strict=True)]
     return RatioInterval(middle, *_ends(draws, CONFIDENCE), min(len(a), len(b)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _bootstrap(
+    trials: tuple[float, ...], seed: int, resamples: int, confidence: float
+) -> tuple[float, float]:
+    """The ends of an interval; a record asks again whenever it is read."""
+    return _ends(_medians(trials, random.Random(seed), resamples), confidence)  # noqa: S311  # no secret
 
 
 def _medians(trials: Sequence[float], source: random.Random, resamples: int) -> list[float]:

@@ -81,10 +81,7 @@ def shorten(text: str, size: float, room: float, *, bold: bool = False) -> str:
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
     """Width of a text in DejaVu Sans, which is wider than most fonts [px]."""
-    font = _font(bold)
-    font.set_size(size, 72)
-    font.set_text(printable(text), 0.0)
-    return float(font.get_width_height()[0]) / 64
+    return sum(_advance(letter, size, bold) for letter in printable(text))
 
 
 def _parts(word: str, size: float, room: float) -> Iterator[str]:
@@ -93,6 +90,15 @@ def _parts(word: str, size: float, room: float) -> Iterator[str]:
         yield word[:fits]
         word = word[fits:]
     yield word
+
+
+@functools.cache
+def _advance(letter: str, size: float, bold: bool) -> float:
+    """How far a letter leads [px], fitted to pixels as a browser may; kerning is less than that."""
+    font = _font(bold)
+    font.set_size(size, 72)
+    # The box of glyph 0 stands for what the font lacks.
+    return float(font.load_glyph(font.get_char_index(ord(letter))).horiAdvance) / 64
 
 
 @functools.cache

@@ -128,8 +128,7 @@ def _lane(canvas: Canvas, axes: Any, plot: Lanes, mark: Mark, top: float) -> Non
     start, end = axes.get_xlim()
     axes.plot([start, end], [middle, middle], color=svg.GRID, lw=1, zorder=1)
     # Short lines in each lane, not long ones through the text between them.
-    for tick in axes.get_xticks():
-        axes.plot([tick, tick], [middle - 6, middle + 6], color=svg.GRID, lw=1, zorder=1)
+    axes.vlines(axes.get_xticks(), middle - 6, middle + 6, color=svg.GRID, lw=1, zorder=1)
     if plot.reference is not None:
         here = [plot.reference, plot.reference]
         axes.plot(here, [middle - 7, middle + 7], color=svg.INK, lw=1.6, zorder=1)
