@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,35 @@ def test_a_passing_run_returns_its_counts(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--only takes a path such as"):
         gates.run(tmp_path, fast=False, disposable=False, only="tests/nothing")
+
+
+def _beside(checkout: Path, text: str) -> gates.Beside:
+    made = gates.Beside(_checkout(checkout, text), disposable=False)
+    made.add("first", ["tests/test_one.py"])
+    return made
+
+
+def test_what_runs_beside_runs_in_its_order_and_is_counted(tmp_path: Path) -> None:
+    with _beside(tmp_path, "def test_yes(): pass\ndef test_no(): assert not 'this'\n") as beside:
+        beside.add("second", ["tests/test_one.py"], ["--deselect=tests/test_one.py::test_no"])
+        first, second = beside.results()
+    assert (first.name, first.ok, first.counts) == ("first", False, (1, 1, 0))
+    assert "assert not 'this'" in first.output
+    assert (second.name, second.ok, second.counts) == ("second", True, (1, 0, 0))
+    assert (tmp_path / ".lab" / "tests" / "first.log").read_text() == first.output
+
+
+def test_what_runs_beside_ends_with_what_it_is_beside(tmp_path: Path) -> None:
+    text = "import time\ndef test_long(): open('began', 'w').close(); time.sleep(100)\n"
+    with _beside(tmp_path, text):
+        end = time.monotonic() + 60
+        while not (tmp_path / "began").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 60
+
+
+def test_the_vm_is_for_all_tests(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave out --fast and --only"):
+        gates.run(tmp_path, fast=True, disposable=False, with_smoke=True)

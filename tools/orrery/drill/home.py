@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from orrery.drill.migration import Order, migrate, start_postcopy
 from orrery.drill.monitors import watched
 from orrery.drill.preflight import Spec
 from orrery.drill.scenario import Announcer, DrillScenario, Fault, Help, Storage
-from orrery.drill.settings import Speaker
 from orrery.drill.states import Moved, Outcome
 from orrery.errors import GuestError, OrreryError
 from orrery.guest import choose
@@ -28,7 +27,6 @@ from orrery.guest.lifecycle import Guests
 from orrery.guest.machine import Backing
 from orrery.guest.registry import PROC, Entry
 from orrery.guest.wish import Wish
-from orrery.network import conditions
 from orrery.network.backends import Backend
 from orrery.network.layout import part, switch
 from orrery.network.places import HostPlace
@@ -52,23 +50,6 @@ def behind_others() -> Iterator[None]:
         yield
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, before)
-
-
-async def spread(there: Speaker, busy: Sequence[int]) -> None:
-    """Give each processor of a guest one of the host's, as long as there are as many.
-
-    Where a guest goes on, the host's scheduler may have all its processors on one for 40 ms, beside
-    one that is idle.
-
-    Args:
-        there: Its monitor.
-        busy: The host's processors that something else keeps busy: used only where they must be.
-    """
-    mine = sorted(os.sched_getaffinity(0), key=lambda cpu: (cpu in busy, cpu))
-    guests = await there.execute("query-cpus-fast")
-    if len(guests) <= len(mine):
-        for one, cpu in zip(guests, mine, strict=False):
-            os.sched_setaffinity(one["thread-id"], {cpu})
 
 
 @dataclass(frozen=True)
@@ -278,7 +259,6 @@ class Home:
                 reach=injection.reach,
                 listens=injection.listens,
             )
-            await spread(there, conditions.of_switch(self._guests.state).get("pmd_cpus", ()))
             return await migrate(here, there, order)
 
     def _wish(self, name: str) -> Wish:

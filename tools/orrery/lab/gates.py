@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 
@@ -24,7 +26,16 @@ FAST_FOLDERS = ("tests/unit", "tests/templates", "tests/contracts")
 ROLE_FOLDERS = ("tests/roles",)
 LAB_FOLDERS = ("tests/integration",)
 SMOKE_FOLDERS = ("tests/smoke",)
+# What in tests/integration leaves the running lab alone may go on either side.
+NEEDS_NO_LAB = (
+    "tests/integration/report",
+    "tests/integration/vm_image",
+    "tests/integration/engine",
+    "tests/integration/lab/test_fleet.py",
+)
 FAST_MARKERS = "not root and not docker and not lab and not disposable"
+# Where a step fails, those after it have nothing to stand on.
+STORY = ("--exitfirst",)
 NO_TESTS_COLLECTED = 5
 
 
@@ -66,7 +77,54 @@ def gates(checkout: Path) -> list[Gate]:
     ]
 
 
-def run(checkout: Path, *, fast: bool, disposable: bool, only: str = "") -> dict[str, int]:
+class Beside:
+    """Runs of tests one after the other, beside those on the terminal.
+
+    Each one's output goes to a file in .lab/tests.
+    """
+
+    def __init__(self, checkout: Path, disposable: bool) -> None:
+        self._checkout, self._disposable = checkout, disposable
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._stopped = threading.Event()
+        self._process: shell.Process | None = None
+        self._results: list[Future[Result]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        if self._process is not None:
+            shell.stop(self._process)
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, name: str, folders: Sequence[str], more: Sequence[str] = ()) -> None:
+        """Run these as soon as those that were added before are through."""
+        self._results.append(self._pool.submit(self._run, name, folders, more))
+
+    def results(self) -> list[Result]:
+        """How they ended, when they all have."""
+        return [one.result() for one in self._results]
+
+    def _run(self, name: str, folders: Sequence[str], more: Sequence[str]) -> Result:
+        argv, report = _pytest(self._checkout, name, folders, disposable=self._disposable)
+        log = report.with_suffix(".log")
+        log.unlink(missing_ok=True)
+        began = time.monotonic()
+        self._process = shell.start(
+            [*argv, *more], cwd=self._checkout, env=_test_environment(), stdout=log
+        )
+        if self._stopped.is_set() or not shell.ended(self._process, TESTS_TIMEOUT_S):
+            shell.stop(self._process)
+        code = self._process.poll()
+        output = log.read_text(encoding="utf-8", errors="replace")
+        return Result(name, code == 0, time.monotonic() - began, output, read_counts(report))
+
+
+def run(
+    checkout: Path, *, fast: bool, disposable: bool, only: str = "", with_smoke: bool = False
+) -> dict[str, int]:
     """Run all gates and tests; returns passed, failed, skipped.
 
     Args:
@@ -74,28 +132,41 @@ def run(checkout: Path, *, fast: bool, disposable: bool, only: str = "") -> dict
         fast: Only what needs neither root nor Docker.
         disposable: Also tests that change the host itself.
         only: A path below tests/; the gates are left out then.
+        with_smoke: Also the lab inside a VM. It leaves half of a processor idle when it runs alone.
 
     Raises:
-        UsageError: `only` names no path.
+        UsageError: `only` names no path, or the VM is asked for with a part of the tests.
         VerifyError: Something failed; all of it has been printed.
     """
     console = Console(highlight=False)
     began = time.monotonic()
+    if with_smoke and (fast or only):
+        raise UsageError("--with-smoke runs beside all tests: leave out --fast and --only")
     if only and not (checkout / only.split("::")[0]).exists():
         raise UsageError(f"--only takes a path such as tests/unit/lab, not '{only}'")
-    results: list[Result] = []
     if only:
-        results.append(_tests(checkout, "tests", [only], fast, disposable, workers=0))
-    else:
+        results = [_tests(checkout, "tests", [only], fast, disposable, workers=0)]
+        _print(console, results[0])
+        return _conclude(console, results, time.monotonic() - began)
+    with Beside(checkout, disposable) as beside:
+        if with_smoke:
+            beside.add("smoke", SMOKE_FOLDERS, STORY)
         with ThreadPoolExecutor(max_workers=1) as pool:
             style = pool.submit(lambda: [_gate(checkout, gate) for gate in gates(checkout)])
-            results.append(_tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2))
-            _print(console, results[-1])
+            results = [_tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2)]
+            _print(console, results[0])
             results += _shown(console, style)
         if not fast:
-            results += _host_tests(checkout, console, disposable)
-    if only:
-        _print(console, results[-1])
+            # So that both sides take about as long.
+            near = NEEDS_NO_LAB if with_smoke else NEEDS_NO_LAB[:1]
+            beside.add("lab tests", LAB_FOLDERS, [f"--ignore={path}" for path in near])
+            results.append(
+                _tests(checkout, "role tests", (*ROLE_FOLDERS, *near), False, disposable, 0)
+            )
+            _print(console, results[-1])
+        for one in beside.results():
+            results.append(one)
+            _print(console, one, always=True)
     return _conclude(console, results, time.monotonic() - began)
 
 
@@ -107,31 +178,10 @@ def smoke(checkout: Path) -> dict[str, int]:
     """
     console = Console(highlight=False)
     began = time.monotonic()
-    # It is a story: where a step fails, those after it have nothing to stand on.
-    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0, ["--exitfirst"])
+    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0, STORY)
     _print(console, result)
     console.print("what each step printed: .lab/smoke")
     return _conclude(console, [result], time.monotonic() - began)
-
-
-def _host_tests(checkout: Path, console: Console, disposable: bool) -> list[Result]:
-    """Tests that need root and Docker: roles on the terminal, the lab's beside them."""
-    log = checkout / ".lab" / "tests" / "lab-tests.log"
-    log.unlink(missing_ok=True)
-    argv, report = _pytest(checkout, "lab tests", LAB_FOLDERS, disposable=disposable)
-    began = time.monotonic()
-    beside = shell.start(argv, cwd=checkout, env=_test_environment(), stdout=log)
-    try:
-        roles = _tests(checkout, "role tests", ROLE_FOLDERS, False, disposable, 0)
-        _print(console, roles)
-        code = beside.wait(TESTS_TIMEOUT_S)
-    finally:
-        shell.stop(beside)
-    output = log.read_text(encoding="utf-8", errors="replace")
-    counts = read_counts(report)
-    lab = Result("lab tests", code == 0, time.monotonic() - began, output, counts)
-    _print(console, lab, always=True)
-    return [roles, lab]
 
 
 def _shown(console: Console, style: Future[list[Result]]) -> Iterator[Result]:

@@ -103,10 +103,14 @@ def test(
     fast: bool = False,
     disposable_host: bool = False,
     only: str = "",
+    with_smoke: bool = False,
 ) -> None:
     """Run all gates and tests (--fast: without root, Docker)."""
     lab(inventory, extra)
-    write_json(json, gates.run(CHECKOUT, fast=fast, disposable=disposable_host, only=only))
+    counts = gates.run(
+        CHECKOUT, fast=fast, disposable=disposable_host, only=only, with_smoke=with_smoke
+    )
+    write_json(json, counts)
 
 
 @lab_task
