@@ -25,7 +25,8 @@ FAST_FOLDERS = ("tests/unit", "tests/templates", "tests/contracts")
 # Ansible keeps one core busy at most, so these two go side by side; what they make has other names.
 ROLE_FOLDERS = ("tests/roles",)
 LAB_FOLDERS = ("tests/integration",)
-SMOKE_FOLDERS = ("tests/smoke",)
+# The lab inside a VM, which takes longest of these, and starting VMs alone.
+SMOKE_STORY, SMOKE_VMS = "tests/smoke/test_smoke.py", "tests/smoke/vm"
 # What in tests/integration leaves the running lab alone may go on either side.
 NEEDS_NO_LAB = (
     "tests/integration/report",
@@ -150,7 +151,7 @@ def run(
         return _conclude(console, results, time.monotonic() - began)
     with Beside(checkout, disposable) as beside:
         if with_smoke:
-            beside.add("smoke", SMOKE_FOLDERS, STORY)
+            beside.add("smoke", [SMOKE_STORY], STORY)
         with ThreadPoolExecutor(max_workers=1) as pool:
             style = pool.submit(lambda: [_gate(checkout, gate) for gate in gates(checkout)])
             results = [_tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2)]
@@ -158,7 +159,7 @@ def run(
             results += _shown(console, style)
         if not fast:
             # So that both sides take about as long.
-            near = NEEDS_NO_LAB if with_smoke else NEEDS_NO_LAB[:1]
+            near = (*NEEDS_NO_LAB, SMOKE_VMS) if with_smoke else NEEDS_NO_LAB[:1]
             beside.add("lab tests", LAB_FOLDERS, [f"--ignore={path}" for path in near])
             results.append(
                 _tests(checkout, "role tests", (*ROLE_FOLDERS, *near), False, disposable, 0)
@@ -178,7 +179,7 @@ def smoke(checkout: Path) -> dict[str, int]:
     """
     console = Console(highlight=False)
     began = time.monotonic()
-    result = _tests(checkout, "smoke", SMOKE_FOLDERS, False, False, 0, STORY)
+    result = _tests(checkout, "smoke", (SMOKE_STORY, SMOKE_VMS), False, False, 0, STORY)
     _print(console, result)
     console.print("what each step printed: .lab/smoke")
     return _conclude(console, [result], time.monotonic() - began)
