@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+from matplotlib import font_manager
 
 from orrery.bench.suite import load, names
 from orrery.measure.record import Record, Row
@@ -159,6 +160,19 @@ def test_no_label_can_break_a_plot(label: str) -> None:
 def test_no_value_can_break_a_plot(values: tuple[float, ...]) -> None:
     marks = [mark(f"m{number}", value) for number, value in enumerate(values)]
     assert draw(lanes(*marks)).startswith("<svg ")
+
+
+@pytest.mark.parametrize("bold", [False, True])
+@pytest.mark.parametrize("size", [11.0, 12.5])
+def test_a_width_is_what_matplotlib_makes_of_the_whole_text(size: float, bold: bool) -> None:
+    text = "throughput, both directions at once, 30 streams; equal offloads: 1,234.5 Mbit/s"
+    place = font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    font = font_manager.get_font(font_manager.findfont(place))
+    font.set_size(size, 72)
+    font.set_text(text, 0.0)
+    whole = font.get_width_height()[0] / 64
+    # Not less, or text runs over an edge; more by kerning and what follows the last letter.
+    assert whole - 1 <= layout.width(text, size, bold=bold) <= whole * 1.03
 
 
 def test_long_labels_are_wrapped_to_the_width_of_a_plot() -> None:

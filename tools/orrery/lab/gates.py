@@ -28,8 +28,9 @@ LAB_FOLDERS = ("tests/integration",)
 # The lab inside a VM, which takes longest of these, and starting VMs alone.
 SMOKE_STORY, SMOKE_VMS = "tests/smoke/test_smoke.py", "tests/smoke/vm"
 # What in tests/integration leaves the running lab alone may go on either side.
+PAGES = "tests/integration/report"
 NEEDS_NO_LAB = (
-    "tests/integration/report",
+    PAGES,
     "tests/integration/vm_image",
     "tests/integration/engine",
     "tests/integration/lab/test_fleet.py",
@@ -159,7 +160,7 @@ def run(
             results += _shown(console, style)
         if not fast:
             # So that both sides take about as long.
-            near = (*NEEDS_NO_LAB, SMOKE_VMS) if with_smoke else NEEDS_NO_LAB[:1]
+            near = (*NEEDS_NO_LAB, SMOKE_VMS) if with_smoke else (PAGES,)
             beside.add("lab tests", LAB_FOLDERS, [f"--ignore={path}" for path in near])
             results.append(
                 _tests(checkout, "role tests", (*ROLE_FOLDERS, *near), False, disposable, 0)

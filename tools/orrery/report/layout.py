@@ -106,5 +106,5 @@ def _font(bold: bool) -> Any:
     from matplotlib import font_manager
 
     weight = "bold" if bold else "normal"
-    found = font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight))
+    found = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
     return font_manager.get_font(found)

@@ -147,7 +147,9 @@ def _lane(canvas: Canvas, axes: Any, plot: Lanes, mark: Mark, top: float) -> Non
     )
     _point(axes, mark, mark.median, middle)
     below = [middle + 8.5] * len(mark.trials)
-    axes.plot(mark.trials, below, "o", ms=3.6, mfc=_TRANSPARENT, mec=svg.MUTED, mew=0.9, zorder=4)
+    # A shape at the end of the axis reaches over it.
+    circles = {"ms": 3.6, "mfc": _TRANSPARENT, "mec": svg.MUTED, "mew": 0.9}
+    axes.plot(mark.trials, below, "o", zorder=4, clip_on=False, **circles)
 
 
 def _point(axes: Any, mark: Mark, x: float, y: float) -> None:
@@ -163,6 +165,7 @@ def _point(axes: Any, mark: Mark, x: float, y: float) -> None:
         mew=1.8,
         zorder=5,
         mfc=colour if mark.filled else svg.PAPER,
+        clip_on=False,
     )
 
 

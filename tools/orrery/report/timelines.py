@@ -202,8 +202,8 @@ def _ground(
         stopped, resumed = timeline["paused"]
         colour = svg.series(PAUSE_COLOUR)
         axes.fill_between([stopped, resumed], 0, bottom, color=colour, alpha=0.18, lw=0, zorder=0)
-    dotted = {"ls": (0, (2, 3)), "lw": 0.8, "zorder": 1}
-    axes.vlines(timeline["announced"], 4, bottom, color=svg.MUTED, **dotted)
+    at = timeline["announced"]
+    axes.vlines(at, 4, bottom, color=svg.MUTED, lw=0.8, ls=(0, (2, 3)), zorder=1)
 
 
 def _phases(axes: Any, timeline: Mapping[str, Any], middle: float) -> None:
@@ -215,8 +215,7 @@ def _phases(axes: Any, timeline: Mapping[str, Any], middle: float) -> None:
 
 def _bars(axes: Any, spans: Sequence[Sequence[float]], middle: float, colour: str) -> None:
     """Draw spans of begin and length [ms] as one collection: a lane may have hundreds."""
-    lane = (middle - _BAR / 2, _BAR)
-    axes.broken_barh([(at, length) for at, length in spans], lane, color=colour, lw=0, zorder=3)
+    axes.broken_barh(spans, (middle - _BAR / 2, _BAR), color=colour, lw=0, zorder=3)
 
 
 def _stream(canvas: Canvas, axes: Any, timeline: Mapping[str, Any], top: float) -> None:
