@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.docker import PrivateDocker
+from tests.support.waiting import until
 
 LABS = (f"t-pool{number}" for number in itertools.count(1))
 NETWORK = "t-pool-net"
@@ -69,15 +69,6 @@ class Reply:
     def error(self) -> Any:
         """Error of an activation."""
         return self.body["response"]["result"]["error"]
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until something is so; its value."""
-    end = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < end, f"waited {PATIENCE_S:g} s in vain for {what}"
-        time.sleep(0.05)
-    return found
 
 
 class EngineProcess:

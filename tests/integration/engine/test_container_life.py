@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.integration.engine.engine_process import IMAGE, EngineProcess, until, warm
+from tests.integration.engine.engine_process import IMAGE, EngineProcess, warm
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.engine.engine_process import EngineProcess, Reply, until
+from tests.integration.engine.engine_process import EngineProcess, Reply
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.docker]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +23,7 @@ from orrery.network.backends import Backend
 from orrery.network.layout import Layout, switch
 from tests.integration.guest.conftest import Running
 from tests.support import live_switch
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -40,14 +40,6 @@ def traces(guests: Guests, name: str) -> list[str]:
     found += [port.name for port in switch(guests.state).ports() if port.guest == name]
     places = [guests.registry.of(name), switch(guests.state).vhost_dir / f"{name}.sock"]
     return found + [str(path) for path in places if path.exists()]
-
-
-def await_true(look: Callable[[], Any], timeout_s: float = 60) -> Any:
-    end = time.monotonic() + timeout_s
-    while not (value := look()):
-        assert time.monotonic() < end, f"nothing came within {timeout_s} s"
-        time.sleep(0.02)
-    return value
 
 
 def test_a_guest_that_was_killed_is_dead_in_the_list_and_gone_at_the_next_start(
@@ -72,7 +64,7 @@ def test_a_killed_command_leaves_nothing_that_the_next_does_not_remove(
     words = ["guest.start", "t-broken", "-e", f"lab_name={guests.state.lab_name}"]
     command = shell.start([checkout / "lab", *words], cwd=checkout)
     folder = guests.registry.of("t-broken")
-    await_true(lambda: (entry := Entry.read(folder)) and entry.pid)
+    until(lambda: (entry := Entry.read(folder)) and entry.pid, "a guest")
     os.kill(command.pid, signal.SIGKILL)
     command.wait(10)
     assert "t-broken" in guests.registry.processes().values()
@@ -88,7 +80,7 @@ def test_a_guest_that_is_stopped_while_it_starts_says_so_and_its_name_is_free(
     """The first start must not take away what the second one of that name has."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         first = pool.submit(Guests(guests.state).start, wish(guests, "t-stop", backend=None))
-        await_true(lambda: (entry := Entry.read(guests.registry.of("t-stop"))) and entry.pid)
+        until(lambda: (entry := Entry.read(guests.registry.of("t-stop"))) and entry.pid, "a guest")
         guests.stop("t-stop")
         with running({"t-stop": {"people": False}}) as (entry,):
             with pytest.raises(GuestError, match="t-stop was stopped while it was being started"):
@@ -104,7 +96,7 @@ def test_a_guest_of_a_killed_measurement_is_gone_at_the_next_start(
     words = ["guest.cpu", "--work", "50000", "-e", f"lab_name={guests.state.lab_name}"]
     command = shell.start([checkout / "lab", *words], cwd=checkout)
     folder = guests.registry.of("cpu-tcg")
-    await_true(lambda: (entry := Entry.read(folder)) and entry.ready)
+    until(lambda: (entry := Entry.read(folder)) and entry.ready, "a guest that is ready")
     os.kill(command.pid, signal.SIGKILL)
     command.wait(10)
     assert "guest cpu-tcg" in guests.sweep()

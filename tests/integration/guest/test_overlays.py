@@ -20,6 +20,7 @@ from orrery.network.layout import Layout, switch
 from orrery.network.scenario import Overlay
 from orrery.state import LabState
 from tests.integration.guest.conftest import Running
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.lab]
 
@@ -44,13 +45,6 @@ def traces(state: LabState) -> list[str]:
     found += [name for name in Layout.of(state).namespace.links() if name in names]
     routes = this.appctl("ovs/route/show").splitlines()
     return found + [line for line in routes if line.startswith("User:") and "172.31.255." in line]
-
-
-def until(look: Callable[[], bool], timeout_s: float = 15) -> None:
-    end = time.monotonic() + timeout_s
-    while not look():
-        assert time.monotonic() < end, f"nothing came within {timeout_s} s"
-        time.sleep(0.1)
 
 
 def settled(look: Callable[[], tuple[int, int]], timeout_s: float = 15) -> tuple[int, int]:
@@ -123,7 +117,9 @@ def test_a_tunnel_holds_after_the_switch_has_forgotten_its_neighbours(
             assert "100% packet loss" in ping(in_guest, one, other, 56, count=1)
             laid.hold()
             # The switch finds out a moment later that what it decided has other reasons now.
-            until(lambda: ", 0% packet loss" in ping(in_guest, one, other, 56, count=1))
+            until(
+                lambda: ", 0% packet loss" in ping(in_guest, one, other, 56, count=1), "an answer"
+            )
 
 
 def test_what_a_killed_process_left_is_found_and_removed(
@@ -133,7 +129,7 @@ def test_what_a_killed_process_left_is_found_and_removed(
     words = [sys.executable, "-c", HELD, str(lab_state_path)]
     holder = shell.start(words, stdout=said, env={"PYTHONPATH": str(checkout / "tools")})
     try:
-        until(lambda: said.exists() and "laid" in said.read_text())
+        until(lambda: said.exists() and "laid" in said.read_text(), "the tunnel")
         with (
             pytest.raises(HostError, match=rf"process {holder.pid} has it \(bridge vxlan-a\)"),
             overlay.laid(lab_state, Overlay.VXLAN),

@@ -18,12 +18,10 @@ from typing import Any
 import pytest
 
 from orrery import shell
+from orrery.guest.boot import boot_options
 
 READY_TIMEOUT_S = 60
-BOOT_OPTIONS = (
-    "console=ttyS0 quiet panic=-1 tsc=reliable cryptomgr.notests no_timer_check 8250.nr_uarts=1 "
-    "random.trust_cpu=on"
-)
+CPUS = 2
 AGENT_PORT = "org.qemu.guest_agent.0"
 PEOPLE_MAC = "52:54:00:ff:00:01"
 MEASURED_MAC = "52:54:00:00:00:01"
@@ -111,8 +109,8 @@ def command_line(image: dict[str, Any], folder: Path, port: int, *more: str) -> 
     keys = image["keys"]
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
     argv += ["-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64"]
-    argv += ["-smp", "2", "-m", "256", "-kernel", image["kernel"], "-initrd", image["initrd"]]
-    argv += ["-append", BOOT_OPTIONS, "-serial", f"file:{folder}/console"]
+    argv += ["-smp", str(CPUS), "-m", "256", "-kernel", image["kernel"], "-initrd", image["initrd"]]
+    argv += ["-append", boot_options(True, CPUS), "-serial", f"file:{folder}/console"]
     argv += [
         "-object",
         "rng-random,id=r0,filename=/dev/urandom",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orrery import shell
-from tests.roles.guest_image.booted import booted, programs_are_there
+from tests.roles.guest_image.booted import CPUS, booted, programs_are_there
 from tests.support.roles import RoleRun
 
 pytestmark = pytest.mark.root
@@ -132,8 +132,10 @@ def test_the_guest_answers_on_all_its_channels(
         same = json.loads(on_the_host.stdout)["checksum"]
         assert json.loads(counted.stdout)["checksum"] == same
 
-        said = guest.ssh("hostname; ip -o -4 addr; ls /dev/vda; mount /dev/vda /mnt && df /mnt")
-        assert said.stdout.splitlines()[0] == "guest-t"
+        said = guest.ssh(
+            "hostname; nproc; ip -o -4 addr; ls /dev/vda; mount /dev/vda /mnt && df /mnt"
+        )
+        assert said.stdout.splitlines()[:2] == ["guest-t", str(CPUS)]
         assert "user0    inet 10.0.2.15/24" in said.stdout
         assert "eth0    inet 10.161.210.2/24" in said.stdout
         assert "/dev/vda" in said.stdout.splitlines()[-1]

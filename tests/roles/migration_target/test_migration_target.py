@@ -16,6 +16,7 @@ from orrery.network.layout import switch
 from orrery.state import LabState, StateFile
 from tests.support import live_switch
 from tests.support.roles import RoleRun
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.root
 
@@ -115,7 +116,8 @@ def test_the_service_loads_the_table_at_boot(
     booted = Path("/run/systemd/system").is_dir()
     words = ["systemctl", "restart", TABLE] if booted else [f"/etc/init.d/{TABLE}", "restart"]
     shell.run(words, timeout_s=60)
-    assert table() == made
+    # The service is up before what it runs has loaded the table.
+    until(lambda: table() == made, "the table")
 
 
 def test_a_port_on_which_somebody_listens_is_named(

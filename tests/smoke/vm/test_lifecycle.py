@@ -53,9 +53,10 @@ def test_the_first_start_ends_with_ssh_and_cloud_init_done(machine: Supervised) 
     assert machine.ask("hostname; id -un; sudo -n id -u") == "lab-vm\norrery\n0"
 
 
-def test_it_has_the_disk_that_was_asked_for_and_the_modules_that_a_lab_needs(
+def test_it_has_the_disk_and_processors_that_were_asked_for_and_the_modules_that_a_lab_needs(
     machine: Supervised,
 ) -> None:
+    assert machine.ask("nproc") == str(machine.spec.cpus)
     size_mb = int(machine.ask("df --output=size -BM / | tail -n 1").rstrip("M"))
     assert size_mb > 5000
     modules = "nf_tables overlay veth bridge tun vxlan"

@@ -98,6 +98,12 @@ def test_tcg_and_kvm_get_the_processors_that_suit_them() -> None:
     assert "-cpu max" in line(replace(MACHINE, cpu_model="max"))
 
 
+def test_processors_under_tcg_start_when_devices_have_their_places() -> None:
+    assert "maxcpus=1" in line(MACHINE)
+    assert "maxcpus" not in line(replace(MACHINE, accel=Accel.KVM))
+    assert "maxcpus" not in line(replace(MACHINE, cpus=1))
+
+
 def test_a_machine_without_measured_interface_has_none() -> None:
     text = line(replace(MACHINE, nic=None))
     assert "net0" not in text

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 from orrery.drill.preflight import Spec
 from orrery.drill.settings import MB, Settings
 from orrery.errors import GuestError
-from orrery.guest.machine import AGENT_PORT, BOOT_OPTIONS, CPU_MODEL, Accel, Machine
+from orrery.guest.boot import boot_options
+from orrery.guest.machine import AGENT_PORT, CPU_MODEL, Accel, Machine
 from orrery.guest.registry import GUEST_MARK, LAB_MARK
 from orrery.templates import rendered
 from orrery.vm.domain import KINDS, NAMESPACE
@@ -81,7 +82,7 @@ def view(machine: Machine, lab_name: str) -> dict[str, Any]:
         "address": machine.address,
         "kernel": str(machine.kernel),
         "initrd": str(machine.initrd),
-        "append": " ".join(BOOT_OPTIONS),
+        "append": boot_options(machine.accel is Accel.TCG, machine.cpus),
         "cpu_model": machine.cpu_model or CPU_MODEL[machine.accel],
         "program": str(machine.program),
         "mac": nic.mac,

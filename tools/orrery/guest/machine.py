@@ -8,24 +8,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from orrery.errors import ConfigurationError, UsageError
+from orrery.guest.boot import boot_options
 from orrery.guest.disk import Disk
 from orrery.network.backends import PATHS, RING_SIZES, Backend
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,9}")
 """`tap-` and `vh-` and the name have to fit into the 15 characters of an interface's name."""
 
-BOOT_OPTIONS = (
-    "console=ttyS0",
-    "quiet",
-    "panic=-1",
-    "tsc=reliable",
-    # Each of these saves time that a guest under TCG would spend on testing itself.
-    "cryptomgr.notests",
-    "no_timer_check",
-    "8250.nr_uarts=1",
-    "random.trust_cpu=on",
-    "rcupdate.rcu_expedited=1",
-)
 VECTORS_BESIDE_QUEUES = 2
 """Interrupts of virtio-net for its configuration and its control queue (virtio 1.2, 5.1.2)."""
 AGENT_PORT = "org.qemu.guest_agent.0"
@@ -247,7 +236,7 @@ class Machine:
         if self.disk is not None:
             # A guest's first interface is eth0 here as in the others.
             return [*self.disk.boot("net.ifnames=0")]
-        options = " ".join(BOOT_OPTIONS)
+        options = boot_options(self.accel is Accel.TCG, self.cpus)
         return ["-kernel", self.kernel, "-initrd", self.initrd, "-append", options]
 
     def _processor(self) -> list[str]:

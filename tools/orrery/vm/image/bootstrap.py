@@ -113,7 +113,7 @@ def write_skeleton(recipe: Recipe, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        path.chmod(0o644)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
     for name, target in recipe.links.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

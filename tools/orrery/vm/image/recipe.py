@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orrery.errors import ConfigurationError
+from orrery.guest.boot import LATE_PROCESSORS
 
-REVISION = "6"
+REVISION = "7"
 """Raised when the way of building changes, so that older images are not taken for new ones."""
 
 PACKAGES = (
@@ -119,6 +120,14 @@ cloud_final_modules:
 # Nothing but what the root file system is on: unpacking the rest takes seconds under TCG.
 INITRAMFS = "MODULES=list\nBUSYBOX=n\nCOMPRESS=zstd\n"
 BOOT_MODULES = "virtio_pci\nvirtio_blk\nvirtio_scsi\nsd_mod\next4\n"
+# Modules are loaded by then, and devices have their places in memory: see LATE_PROCESSORS.
+START_PROCESSORS = """\
+#!/bin/sh
+[ "$1" != prereqs ] || exit 0
+for online in /sys/devices/system/cpu/cpu[1-9]*/online; do
+	[ ! -e "$online" ] || echo 1 >"$online"
+done
+"""
 # One interface with an address makes a network: others may have nobody who gives them one.
 WAIT_ONLINE = """\
 [Service]
@@ -130,13 +139,15 @@ FILES = {
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
     "etc/initramfs-tools/conf.d/orrery": INITRAMFS,
+    "etc/initramfs-tools/scripts/init-premount/orrery": START_PROCESSORS,
     "etc/systemd/system/systemd-networkd-wait-online.service.d/orrery.conf": WAIT_ONLINE,
     "usr/share/initramfs-tools/modules.d/orrery": BOOT_MODULES,
 }
 # The second line spares an emulated start what it would spend on testing itself.
 APPEND = (
     "root=/dev/vda rw console=ttyS0 panic=-1 loglevel=4 cloud-init=enabled "
-    "cryptomgr.notests no_timer_check tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on"
+    "cryptomgr.notests no_timer_check tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on "
+    f"{LATE_PROCESSORS}"
 )
 
 
@@ -148,7 +159,7 @@ class Recipe:
         system: `debian` or `ubuntu`.
         release: Code name.
         packages: All that is asked for; the essential ones are not named.
-        files: Text by path below the root.
+        files: Text by path below the root; what begins with `#!` is a program.
         links: Target by path below the root.
         sources: Lines of its sources.list.
     """
