@@ -9,6 +9,7 @@ import pytest
 
 from orrery.errors import UsageError, VerifyError
 from orrery.lab import gates
+from tests.support.waiting import until
 
 REPORT = """<testsuites><testsuite tests="10" failures="1" errors="1" skipped="2"/></testsuites>"""
 
@@ -49,13 +50,14 @@ def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def _beside(checkout: Path, text: str) -> gates.Beside:
     made = gates.Beside(_checkout(checkout, text), disposable=False)
-    made.add("first", ["tests/test_one.py"])
+    made.add(gates.Run("first", ["tests/test_one.py"]))
     return made
 
 
 def test_what_runs_beside_runs_in_its_order_and_is_counted(tmp_path: Path) -> None:
     with _beside(tmp_path, "def test_yes(): pass\ndef test_no(): assert not 'this'\n") as beside:
-        beside.add("second", ["tests/test_one.py"], ["--deselect=tests/test_one.py::test_no"])
+        without = ["--deselect=tests/test_one.py::test_no"]
+        beside.add(gates.Run("second", ["tests/test_one.py"], without))
         first, second = beside.results()
     assert (first.name, first.ok, first.counts) == ("first", False, (1, 1, 0))
     assert "assert not 'this'" in first.output
@@ -63,13 +65,23 @@ def test_what_runs_beside_runs_in_its_order_and_is_counted(tmp_path: Path) -> No
     assert (tmp_path / ".lab" / "tests" / "first.log").read_text() == first.output
 
 
+def test_what_has_not_begun_is_taken_by_whoever_is_free(tmp_path: Path) -> None:
+    text = "import time\ndef test_long(): open('began', 'w').close(); time.sleep(2)\n"
+    with _beside(tmp_path, text) as beside:
+        until((tmp_path / "began").exists, "the first run")
+        for name in ("second", "third"):
+            beside.add(gates.Run(name, ["tests/test_one.py"]))
+        assert [run.name for run in beside.taken()] == ["second", "third"]
+        (first,) = beside.results()
+        assert list(beside.taken()) == []
+    assert (first.name, first.ok) == ("first", True)
+    assert not (tmp_path / ".lab" / "tests" / "second.log").exists()
+
+
 def test_what_runs_beside_ends_with_what_it_is_beside(tmp_path: Path) -> None:
     text = "import time\ndef test_long(): open('began', 'w').close(); time.sleep(100)\n"
     with _beside(tmp_path, text):
-        end = time.monotonic() + 60
-        while not (tmp_path / "began").exists():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until((tmp_path / "began").exists, "the run")
         began = time.monotonic()
     assert time.monotonic() - began < 60
 

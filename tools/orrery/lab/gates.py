@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -27,14 +28,16 @@ ROLE_FOLDERS = ("tests/roles",)
 LAB_FOLDERS = ("tests/integration",)
 # The lab inside a VM, which takes longest of these, and starting VMs alone.
 SMOKE_STORY, SMOKE_VMS = "tests/smoke/test_smoke.py", "tests/smoke/vm"
-# What in tests/integration leaves the running lab alone may go on either side.
-PAGES = "tests/integration/report"
-NEEDS_NO_LAB = (
-    PAGES,
-    "tests/integration/vm_image",
-    "tests/integration/engine",
-    "tests/integration/lab/test_fleet.py",
-)
+# What leaves the running lab alone may go on either side: the longest first, so that both sides
+# end at about the same time.
+NEEDS_NO_LAB = {
+    "fleet tests": "tests/integration/lab/test_fleet.py",
+    "image tests": "tests/integration/vm_image",
+    "page tests": "tests/integration/report",
+    "engine tests": "tests/integration/engine",
+}
+# Beside a VM, which everything after it waits for, the others stand back.
+STAND_BACK = ("nice", "-n", "5")
 FAST_MARKERS = "not root and not docker and not lab and not disposable"
 # Where a step fails, those after it have nothing to stand on.
 STORY = ("--exitfirst",)
@@ -79,6 +82,19 @@ def gates(checkout: Path) -> list[Gate]:
     ]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run of tests that is to be.
+
+    Attributes:
+        more: Further arguments of pytest.
+    """
+
+    name: str
+    folders: Sequence[str]
+    more: Sequence[str] = ()
+
+
 class Beside:
     """Runs of tests one after the other, beside those on the terminal.
 
@@ -90,7 +106,7 @@ class Beside:
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._stopped = threading.Event()
         self._process: shell.Process | None = None
-        self._results: list[Future[Result]] = []
+        self._runs: list[tuple[Run, Future[Result]]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -101,27 +117,33 @@ class Beside:
             shell.stop(self._process)
         self._pool.shutdown(cancel_futures=True)
 
-    def add(self, name: str, folders: Sequence[str], more: Sequence[str] = ()) -> None:
+    def add(self, run: Run) -> None:
         """Run these as soon as those that were added before are through."""
-        self._results.append(self._pool.submit(self._run, name, folders, more))
+        self._runs.append((run, self._pool.submit(self._run, run)))
+
+    def taken(self) -> Iterator[Run]:
+        """Take away what has not begun, one after the other."""
+        for run, future in self._runs:
+            if not future.cancelled() and future.cancel():
+                yield run
 
     def results(self) -> list[Result]:
-        """How they ended, when they all have."""
-        return [one.result() for one in self._results]
+        """How those that were not taken away ended, when they all have."""
+        return [future.result() for _, future in self._runs if not future.cancelled()]
 
-    def _run(self, name: str, folders: Sequence[str], more: Sequence[str]) -> Result:
-        argv, report = _pytest(self._checkout, name, folders, disposable=self._disposable)
+    def _run(self, run: Run) -> Result:
+        argv, report = _pytest(self._checkout, run.name, run.folders, disposable=self._disposable)
         log = report.with_suffix(".log")
         log.unlink(missing_ok=True)
         began = time.monotonic()
         self._process = shell.start(
-            [*argv, *more], cwd=self._checkout, env=_test_environment(), stdout=log
+            [*argv, *run.more], cwd=self._checkout, env=_test_environment(), stdout=log
         )
         if self._stopped.is_set() or not shell.ended(self._process, TESTS_TIMEOUT_S):
             shell.stop(self._process)
         code = self._process.poll()
         output = log.read_text(encoding="utf-8", errors="replace")
-        return Result(name, code == 0, time.monotonic() - began, output, read_counts(report))
+        return Result(run.name, code == 0, time.monotonic() - began, output, read_counts(report))
 
 
 def run(
@@ -152,23 +174,30 @@ def run(
         return _conclude(console, results, time.monotonic() - began)
     with Beside(checkout, disposable) as beside:
         if with_smoke:
-            beside.add("smoke", [SMOKE_STORY], STORY)
+            beside.add(Run("smoke", [SMOKE_STORY], STORY))
+        back = STAND_BACK if with_smoke else ()
         with ThreadPoolExecutor(max_workers=1) as pool:
-            style = pool.submit(lambda: [_gate(checkout, gate) for gate in gates(checkout)])
-            results = [_tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2)]
+            style = pool.submit(lambda: [_gate(checkout, gate, back) for gate in gates(checkout)])
+            results = [
+                _tests(checkout, "fast tests", FAST_FOLDERS, fast, disposable, 2, before=back)
+            ]
             _print(console, results[0])
             results += _shown(console, style)
         if not fast:
-            # So that both sides take about as long.
-            near = (*NEEDS_NO_LAB, SMOKE_VMS) if with_smoke else (PAGES,)
-            beside.add("lab tests", LAB_FOLDERS, [f"--ignore={path}" for path in near])
-            results.append(
-                _tests(checkout, "role tests", (*ROLE_FOLDERS, *near), False, disposable, 0)
+            beside.add(
+                Run("lab tests", LAB_FOLDERS, [f"--ignore={one}" for one in NEEDS_NO_LAB.values()])
             )
-            _print(console, results[-1])
-        for one in beside.results():
-            results.append(one)
-            _print(console, one, always=True)
+            either = {**({"VM tests": SMOKE_VMS} if with_smoke else {}), **NEEDS_NO_LAB}
+            for name, path in either.items():
+                beside.add(Run(name, [path]))
+            for one in itertools.chain([Run("role tests", ROLE_FOLDERS)], beside.taken()):
+                results.append(
+                    _tests(checkout, one.name, one.folders, False, disposable, 0, before=back)
+                )
+                _print(console, results[-1])
+        for result in beside.results():
+            results.append(result)
+            _print(console, result, always=True)
     return _conclude(console, results, time.monotonic() - began)
 
 
@@ -213,11 +242,12 @@ def _print(console: Console, result: Result, *, always: bool = False) -> None:
     sys.stdout.flush()
 
 
-def _gate(checkout: Path, gate: Gate) -> Result:
+def _gate(checkout: Path, gate: Gate, before: Sequence[str]) -> Result:
     # The gates' caches stay in .lab so that a second run is faster and the tree stays clean.
     env = {"MYPY_CACHE_DIR": str(checkout / ".lab" / "mypy"), "NO_COLOR": "1"}
     env["RUFF_CACHE_DIR"] = str(checkout / ".lab" / "ruff")
-    done = shell.run(gate.argv, timeout_s=GATE_TIMEOUT_S, cwd=checkout, env=env, check=False)
+    argv = [*before, *gate.argv]
+    done = shell.run(argv, timeout_s=GATE_TIMEOUT_S, cwd=checkout, env=env, check=False)
     return Result(gate.name, done.returncode == 0, done.seconds, done.stdout + done.stderr)
 
 
@@ -229,9 +259,10 @@ def _tests(
     disposable: bool,
     workers: int,
     more: Sequence[str] = (),
+    before: Sequence[str] = (),
 ) -> Result:
     argv, report = _pytest(checkout, name, folders, disposable=disposable, workers=workers)
-    argv += [*(["-m", FAST_MARKERS] if fast else []), *more]
+    argv = [*before, *argv, *(["-m", FAST_MARKERS] if fast else []), *more]
     began = time.monotonic()
     code = shell.stream(argv, timeout_s=TESTS_TIMEOUT_S, cwd=checkout, env=_test_environment())
     counts = read_counts(report)
