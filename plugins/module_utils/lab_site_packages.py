@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.lab_bootstrap import only_one
-from ansible.module_utils.lab_wheels import Target, collect, key_of, matching, reduced, run
+from ansible.module_utils.lab_wheels import (
+    Target,
+    WheelsError,
+    collect,
+    key_of,
+    matching,
+    reduced,
+    run,
+)
 
 PLACE = "orrery-build/packages"
 """Folder inside the archive; install.py of the role container_image takes it from there."""
 COMPILE_TIMEOUT_S = 300
+WITHOUT = "# without: "
+"""Begins a line of a lock: paths below site-packages that the image can do without."""
 
 # Only the same Python can compile for the image; elsewhere the image does it. Its user cannot
 # write beside the modules, and what is in it never changes.
@@ -78,7 +88,23 @@ def fill(site: Path, lock: str, target: Target, arguments: dict[str, Any], wheel
     # A quarter of numpy's files; what they share may be needed, and stays.
     for test in site.glob("**/tests/**/test_*.py"):
         test.unlink()
+    for path in (one for pattern in unneeded(lock) for one in site.glob(pattern)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     run([python, "-c", _COMPILE, str(site), target.python], timeout_s=COMPILE_TIMEOUT_S)
+
+
+def unneeded(lock: str) -> list[str]:
+    """Paths below site-packages, as the lock's lines beginning with `# without: ` say.
+
+    Raises:
+        WheelsError: One leads to somewhere else.
+    """
+    lines = [line for line in lock.splitlines() if line.startswith(WITHOUT)]
+    found = [path for line in lines for path in line.removeprefix(WITHOUT).split()]
+    for path in map(PurePosixPath, found):
+        if path.is_absolute() or ".." in path.parts:
+            raise WheelsError(f"'{WITHOUT}{path}' found in a lock; a path below it is needed.")
+    return found
 
 
 def owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ NOTHING: dict[str, list[str]] = {
 
 @pytest.fixture(scope="session")
 def written(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Pages of a comparison, of a drill and of all kept records, and their list."""
+    """Pages of a comparison, of a drill and of the newest record of each kind, and their list."""
     folder = tmp_path_factory.mktemp("report")
     for record in (bench_record(), drill_record()):
         records.save(record, folder / "records")
-    return pages.write_all([folder / "records", checkout / "docs" / "results"], folder / "pages")
+    for kind in KINDS:
+        newest = max((checkout / "docs" / "results").glob(f"{kind}-*.json"))
+        shutil.copy2(newest, folder / "records")
+    return pages.write_all([folder / "records"], folder / "pages")
 
 
 def page_of(written: Written, kind: str) -> Path:

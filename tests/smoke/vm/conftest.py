@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import json
+import platform
 import socket
 import sys
 import tempfile
@@ -49,6 +51,15 @@ def host_state(lab_state_path: Path) -> LabState:
     return StateFile(lab_state_path).read()
 
 
+def lab_vm_packages() -> list[str]:
+    """What the image of inventory/vm has in it: to bootstrap another one takes minutes."""
+    own = yaml.safe_load((CHECKOUT / "inventory/vm/group_vars/vm_hosts.yml").read_text())
+    dpdk = yaml.safe_load((CHECKOUT / "roles/dpdk/vars/main.yml").read_text())
+    abi = dpdk["__dpdk_abis"].get(platform.freedesktop_os_release()["VERSION_CODENAME"], "")
+    parts = [f"{name}{abi}" for name in dpdk["__dpdk_components"]] if abi else []
+    return [*own["lab_vm_packages"], *parts]
+
+
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory, host_state: LabState) -> Image:
     """Debian 12, bootstrapped from the host's own mirror, or from the cache."""
@@ -58,6 +69,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, host_state: LabState) -> Ima
     argv: list[str | Path] = [sys.executable, "-m", "orrery.vm.image", "ensure"]
     argv += ["--name", "debian-12", "--method", "bootstrap"]
     argv += ["--catalogue", catalogue, "--cache", CACHE]
+    argv += itertools.chain(*(("--package", one) for one in lab_vm_packages()))
     done = shell.run(argv, timeout_s=IMAGE_TIMEOUT_S, check=False)
     answer = json.loads(done.stdout or "{}")
     if answer.get("needs"):

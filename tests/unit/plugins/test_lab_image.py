@@ -92,10 +92,13 @@ def lock_and_arguments(tmp_path: Path, digest: str) -> tuple[str, dict[str, Any]
             "wandering.py",
             "wandering_far/tests/ends.py",
             "wandering_far/tests/test_a.py",
+            "wandering_far/tools/deep/maker.py",
+            "wandering_far/maker-1.2.so",
         ):
             wheel.writestr(zipfile.ZipInfo(name), "STEPS = 3\n")
     digest = digest or hashlib.sha256((wheels / WHEEL).read_bytes()).hexdigest()
     lock = (
+        "# without: wandering_far/tools wandering_far/maker-*.so not/there\n"
         f"wandering==1.0 ; python_full_version >= '3.11' \\\n    --hash=sha256:{digest}\n"
         f"elsewhere==2.0 ; sys_platform == 'win32' \\\n    --hash=sha256:{digest}\n"
     )
@@ -147,10 +150,20 @@ def test_packages_are_installed_once_and_compiled_by_their_own_python(
     assert [name.name for name in names if "tests" in name.parts and name.suffix == ".py"] == [
         "ends.py"
     ], "tests of packages stay out, and what packages may share with them does not"
+    assert not [name for name in names if "maker" in name.name], "the lock says: without"
     assert any(name.suffix == ".pyc" for name in names) is compiled
     made = archive.stat().st_mtime_ns
     assert lab_site_packages.install(lock, target, arguments).stat().st_mtime_ns == made
     assert not list(archive.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize("path", ["/etc", "wandering_far/../../x"])
+def test_what_is_left_out_lies_among_the_packages(tmp_path: Path, path: str) -> None:
+    lock, arguments = lock_and_arguments(tmp_path, "")
+    target = lab_wheels.Target(THIS, "x86_64", "2.36")
+    with pytest.raises(lab_wheels.WheelsError, match="a path below it is needed"):
+        lab_site_packages.install(f"# without: {path}\n{lock}", target, arguments)
+    assert not list((tmp_path / "cache").rglob("*.tar"))
 
 
 def test_packages_that_cannot_be_had_leave_no_archive(tmp_path: Path) -> None:
