@@ -11,6 +11,8 @@ description:
   - Writes one archive, because one transfer is quick where hundreds of small ones are not. It is
     named by what is in it, so that the receiver knows whether it has it already; older ones are
     removed.
+  - Modules of Python in a site-packages come with what they compile to. An emulated receiver would
+    take seconds at the first start of each program.
 options:
   entries:
     description: What goes in.
@@ -73,11 +75,21 @@ size_mb:
 """
 
 import hashlib
+import importlib.util
+import io
+import py_compile
 import tarfile
+import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+FORMAT = "2"
+"""Raised when the same files make another archive."""
+SITE = "site-packages"
+NOT_COMPILED = ("pip", "setuptools")
+"""Packages that nobody uses at the other end."""
 
 ARGUMENTS: dict[str, Any] = {
     "entries": {
@@ -127,7 +139,7 @@ def is_content(path: Path) -> bool:
 
 def key_of(found: dict[str, Path]) -> str:
     """Twelve hexadecimal digits over names, sizes and times; archives hold whole seconds."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(FORMAT.encode())
     for name, path in sorted(found.items()):
         seen = path.lstat()
         digest.update(f"{name}\0{seen.st_size}\0{int(seen.st_mtime)}\0".encode())
@@ -144,6 +156,8 @@ def pack(found: dict[str, Path], stamp: str, target: Path) -> None:
         with tarfile.open(partial, "w") as archive:
             for name, path in sorted(found.items()):
                 add(archive, name, path)
+                if is_module(name):
+                    add_compiled(archive, name, path)
             archive.addfile(tarfile.TarInfo(stamp))
         partial.rename(target)
     finally:
@@ -163,6 +177,37 @@ def add(archive: tarfile.TarFile, name: str, path: Path) -> None:
     member.mode = 0o755 if member.mode & 0o100 else 0o644
     with path.open("rb") as stream:
         archive.addfile(member, stream)
+
+
+def is_module(name: str) -> bool:
+    """Whether a name is one of a module that programs at the other end may import."""
+    place = PurePosixPath(name)
+    if place.suffix != ".py" or SITE not in place.parts:
+        return False
+    return place.parts[place.parts.index(SITE) + 1] not in NOT_COMPILED
+
+
+def add_compiled(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    """Add what this Python makes of a module; another version does not look at it.
+
+    It holds as long as the module is the same, whatever its time. What is no module has none.
+    """
+    with tempfile.TemporaryDirectory(prefix="orrery-cargo-") as folder:
+        target = Path(folder) / "compiled"
+        try:
+            py_compile.compile(
+                str(path),
+                str(target),
+                dfile=f"/{name}",
+                doraise=True,
+                invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH,
+            )
+        except (py_compile.PyCompileError, SyntaxError, ValueError):
+            return
+        data = target.read_bytes()
+    member = tarfile.TarInfo(importlib.util.cache_from_source(name))
+    member.size, member.mode = len(data), 0o644
+    archive.addfile(member, io.BytesIO(data))
 
 
 def publish(target: Path) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from orrery import shell
 from plugins.modules import lab_cargo
 
 
@@ -60,6 +63,30 @@ def test_the_stamp_is_the_last_file_and_older_archives_go(tmp_path: Path) -> Non
         members = archive.getmembers()
     assert [member.name for member in members] == ["x/a", "cargo/loaded-2"]
     assert {(member.uid, member.uname) for member in members} <= {(0, "root"), (0, "")}
+
+
+def test_modules_come_compiled_for_whoever_may_not_write_beside_them(tmp_path: Path) -> None:
+    texts = {"good.py": "VALUE = 7\n", "template.py": "{{ no module }} =\n", "data.txt": "x"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    site = "opt/t/lib/site-packages"
+    found = {f"{site}/{name}": tmp_path / name for name in texts}
+    found |= {f"{site}/pip/good.py": tmp_path / "good.py", "etc/good.py": tmp_path / "good.py"}
+    archive = tmp_path / "cargo" / "1.tar"
+    lab_cargo.pack(found, "cargo/loaded-1", archive)
+    with tarfile.open(archive) as packed:
+        compiled = [name for name in packed.getnames() if name.endswith(".pyc")]
+        packed.extractall(tmp_path / "there", filter="data")
+    assert compiled == [importlib.util.cache_from_source(f"{site}/good.py")]
+    source = tmp_path / "there" / site / "good.py"
+    os.utime(source, (1, 1))
+    argv = [sys.executable, "-B", "-v", "-c", "import good; print(good.VALUE)"]
+    took = f"{Path(compiled[0]).name} matches"
+    said = shell.run(argv, timeout_s=30, cwd=source.parent)
+    assert (said.stdout, took in said.stderr) == ("7\n", True)
+    source.write_text("VALUE = 8\n")
+    said = shell.run(argv, timeout_s=30, cwd=source.parent)
+    assert said.stdout == "8\n"
 
 
 def test_half_an_archive_does_not_stay(tmp_path: Path) -> None:
