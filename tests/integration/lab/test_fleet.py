@@ -7,12 +7,15 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from orrery import shell
+from orrery.lab import converge
 from orrery.network.namespace import Namespace
+from tests.support import playbooks
 
 pytestmark = pytest.mark.root
 
@@ -22,13 +25,38 @@ PREPARE = "playbooks/prepare-migration-target.yml"
 PORT = 49160
 
 
-def ansible(
-    checkout: Path, playbook: str, *words: str | Path, result: Path | None = None
-) -> shell.Completed:
+def ansible(checkout: Path, playbook: str, *words: str | Path) -> shell.Completed:
+    """As a user without `./lab` runs a playbook."""
     argv = [Path(sys.executable).parent / "ansible-playbook", playbook, *words]
     env = {"ANSIBLE_CONFIG": str(checkout / "ansible.cfg")}
-    env |= {"ORRERY_RESULT_FILE": str(result)} if result else {}
     return shell.run(argv, timeout_s=280, cwd=checkout, env=env, check=False)
+
+
+@dataclass
+class Fleet:
+    """Hypervisors on one network, and the options that lead to them.
+
+    Attributes:
+        said: What the last run printed, white space folded.
+        changed: Tasks that changed something in it.
+    """
+
+    checkout: Path
+    folder: Path
+    options: list[str | Path]
+    said: str = ""
+    changed: int = 0
+
+    def prepare(self, *words: str) -> int:
+        """Run the playbook as `./lab` does; its exit code."""
+        result, log = self.folder / "result.json", self.folder / "log"
+        result.unlink(missing_ok=True)
+        env = {**converge.MITOGEN, "ORRERY_RESULT_FILE": str(result)}
+        argv = [self.checkout / PREPARE, *self.options, *words]
+        code = playbooks.run(argv, log, cwd=self.checkout, env=env, timeout_s=280)
+        self.said = " ".join(log.read_text(encoding="utf-8", errors="replace").split())
+        self.changed = json.loads(result.read_text())["changed"] if result.exists() else 0
+        return code
 
 
 @pytest.fixture
@@ -96,8 +124,8 @@ def test_three_hosts_are_checked_each_in_its_own_network(checkout: Path, fleet: 
 
 
 @pytest.fixture
-def wired(fleet: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
-    """Options for the fleet on one network, with the example's addresses; services go again."""
+def wired(checkout: Path, fleet: Path, tmp_path: Path) -> Iterator[Fleet]:
+    """The fleet on one network, with the example's addresses; services go again."""
     if shutil.which("nft") is None:
         install = ["apt-get", "install", "--yes", "--no-install-recommends", "nftables"]
         shell.run(install, timeout_s=200)
@@ -125,12 +153,13 @@ def wired(fleet: Path, tmp_path: Path) -> Iterator[list[str | Path]]:
         }
     names = tmp_path / "labs.yml"
     names.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
-    example = Path(__file__).parents[3] / "inventory" / "fleet.example"
+    example = checkout / "inventory" / "fleet.example"
     # What up makes for guests is tested elsewhere, and these networks reach no mirror.
     words: list[str | Path] = ["-i", example, "-i", fleet, "-i", names, "--tags", "migration"]
     words += ["--skip-tags", "always"]
-    yield words
-    ansible(example.parents[1], PREPARE, *words, "-e", "migration_target_state=absent")
+    made = Fleet(checkout, tmp_path, words)
+    yield made
+    assert made.prepare("-e", "migration_target_state=absent") == 0, made.said
     assert not list(Path("/etc/init.d").glob("t-fleet-*"))
 
 
@@ -147,13 +176,11 @@ def reaches(host: str, address: str) -> bool:
         return client.connect_ex((address, PORT)) == 0
 
 
-def test_two_hypervisors_let_each_other_in_and_nobody_else(
-    checkout: Path, wired: list[str | Path], tmp_path: Path
-) -> None:
-    assert ansible(checkout, PREPARE, *wired, "--check").returncode == 0
+def test_two_hypervisors_let_each_other_in_and_nobody_else(wired: Fleet) -> None:
+    assert wired.prepare("--check") == 0, wired.said
     assert nft("hypervisor-b", "list", "ruleset") == ""
 
-    first = ansible(checkout, PREPARE, *wired)
+    first = ansible(wired.checkout, PREPARE, *wired.options)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "ip saddr 192.0.2.11 accept" in nft("hypervisor-b", "list", "ruleset")
     assert "ip saddr 192.0.2.12 accept" in nft("hypervisor-a", "list", "ruleset")
@@ -164,33 +191,25 @@ def test_two_hypervisors_let_each_other_in_and_nobody_else(
         assert reaches("hypervisor-b", "192.0.2.12")
         assert not reaches("functions", "192.0.2.12")
 
-    result = tmp_path / "result.json"
-    second = ansible(checkout, PREPARE, *wired, result=result)
-    assert second.returncode == 0, second.stdout + second.stderr
-    assert json.loads(result.read_text())["changed"] == 0
+    assert wired.prepare() == 0, wired.said
+    assert wired.changed == 0
 
 
-def test_a_filter_of_the_hosts_own_is_named_with_what_lets_guests_through(
-    checkout: Path, wired: list[str | Path]
-) -> None:
+def test_a_filter_of_the_hosts_own_is_named_with_what_lets_guests_through(wired: Fleet) -> None:
     nft("hypervisor-b", "add table inet theirs")
     closed = "{ type filter hook input priority 0; policy drop; }"
     nft("hypervisor-b", f"add chain inet theirs in {closed}")
     nft("hypervisor-b", "add rule inet theirs in ct state established,related accept")
-    done = ansible(checkout, PREPARE, *wired)
-    said = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode != 0
-    assert "hypervisor-b lets nothing in from hypervisor-a" in said
-    assert "table inet theirs, chain in drops what comes in (its policy is drop)" in said
+    assert wired.prepare() != 0
+    assert "hypervisor-b lets nothing in from hypervisor-a" in wired.said
+    assert "table inet theirs, chain in drops what comes in (its policy is drop)" in wired.said
     allow = "insert rule inet theirs in ip saddr { 192.0.2.11 } "
     allow += "tcp dport { 10809, 49152-49215 } accept"
-    assert f"nft '{allow}'" in said
+    assert f"nft '{allow}'" in wired.said
 
     # What is told is enough.
     nft("hypervisor-b", allow)
-    done = ansible(checkout, PREPARE, *wired)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert wired.prepare() == 0, wired.said
     theirs = nft("hypervisor-b", "list table inet theirs")
-    done = ansible(checkout, PREPARE, *wired, "-e", "migration_target_state=absent")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert wired.prepare("-e", "migration_target_state=absent") == 0, wired.said
     assert nft("hypervisor-b", "list ruleset") == theirs

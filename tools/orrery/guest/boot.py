@@ -17,9 +17,9 @@ BOOT_OPTIONS = (
 LATE_PROCESSORS = "maxcpus=1"
 """Under TCG the other processors start when the PCI devices have their places, which /init does.
 
-QEMU (seen with 10.0) loses what one processor writes to a device, or ends by an assertion in
-iotlb_to_section, when another one changes the map of memory at that moment. On a busy host it was
-the timer of a processor in one start of some hundred: such a guest never gets ready.
+QEMU (seen with 10.0) ends by an assertion in iotlb_to_section, or loses what one processor writes
+to a device, when another one changes the map of memory at that moment: on a busy host the first in
+one start of some hundred, the second, of a processor's timer, in one of some thousand.
 """
 
 
